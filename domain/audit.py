@@ -1,0 +1,40 @@
+"""Who did what to what, and when: append-only (product.md §9)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class ActorKind(StrEnum):
+    PATIENT = "PATIENT"
+    STAFF = "STAFF"
+    AGENCY = "AGENCY"
+    EHR = "EHR"
+    SYSTEM = "SYSTEM"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acts. A patient before login is a PATIENT without `id`. `request_id` ties the row to the log."""
+
+    kind: ActorKind
+    id: str | None = None
+    request_id: str | None = None
+
+
+SYSTEM = Actor(kind=ActorKind.SYSTEM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """`details` never holds personal data: the row is kept for five years."""
+
+    tenant_id: str
+    at: datetime
+    actor: Actor
+    action: str
+    target: str
+    target_id: UUID
+    details: Mapping[str, str] = field(default_factory=dict)

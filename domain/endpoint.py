@@ -1,0 +1,34 @@
+"""One installation of a record system, and how it wants to be spoken to."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Dialect(StrEnum):
+    """How an EHR is booked; one adapter each."""
+
+    IHE = "ihe"  # `$find` and `$book` of IHE Scheduling, as WOF Connect constrains it
+    R4 = "r4"  # plain FHIR R4: Slot and Appointment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An EHR of one tenant. Everything but the first four fields has a default that suits most servers.
+
+    `longest_delay` is how late a request that we sent may still take effect there: together with the deadline of a
+    write it makes the settling time before "not found" is believed.
+    """
+
+    tenant_id: str
+    id: str
+    dialect: Dialect
+    base_url: str
+    name: str = ""
+    max_concurrency: int = 8
+    page_size: int = 200
+    book_parameter: str = "appointment-resource"
+    status_sent: str = "pending"
+    service_system: str = "https://sandbox.example/treatments"
+    booking_system: str = "https://itb.example/identifiers/booking"
+    longest_delay: timedelta = timedelta(seconds=120)

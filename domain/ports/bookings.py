@@ -1,0 +1,87 @@
+"""Bookings in the store: written under its guard, read in batches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from domain.booking import Booking, BookingStep
+from domain.pages import Page, PageRequest
+from domain.slot import Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """How much a practitioner has been given: fewest that day first, then longest unused."""
+
+    bookings_that_day: int = 0
+    last_given_at: datetime | None = None
+
+
+class BookingReads(Protocol):
+    """Bookings outside a unit of work; each method is one statement."""
+
+    async def occupied(
+        self,
+        tenant_id: str,
+        practitioner_ids: Sequence[UUID],
+        span: Span,
+        now: datetime,
+        *,
+        except_ids: Sequence[UUID] = (),
+    ) -> Mapping[UUID, list[Span]]:
+        """Time kept by bookings and live holds, per practitioner; `except_ids` and holds that move them left out."""
+        ...
+
+    async def turns(self, tenant_id: str, practitioner_ids: Sequence[UUID], day: Span) -> Mapping[UUID, Turn]: ...
+    async def get(self, tenant_id: str, ids: Sequence[UUID]) -> Mapping[UUID, Booking]: ...
+
+    async def of_patient(
+        self, tenant_id: str, patient_id: UUID, now: datetime, period: str, page: PageRequest
+    ) -> Page[Booking]:
+        """`period`: UPCOMING (not ended, soonest first), PREVIOUS (ended or no longer valid, latest first) or ALL.
+
+        Holds, also those that were never confirmed, are not bookings yet and left out.
+        """
+        ...
+
+    async def steps(self, tenant_id: str, booking_ids: Sequence[UUID]) -> Mapping[UUID, list[BookingStep]]: ...
+
+    async def due(self, now: datetime, limit: int) -> Sequence[tuple[str, UUID]]:
+        """(tenant, booking) whose `check_at` has passed, oldest first: open questions to EHRs."""
+        ...
+
+
+class Bookings(Protocol):
+    async def hold(self, booking: Booking, now: datetime) -> bool:
+        """Insert under the database's guard; False when the practitioner is occupied then.
+
+        Lapsed holds in the way are expired first, in the same transaction.
+        """
+        ...
+
+    async def get(self, tenant_id: str, id: UUID, *, lock: bool = False) -> Booking | None:
+        """`lock` keeps it from everybody else until this work is done."""
+        ...
+
+    async def save(self, booking: Booking) -> bool:
+        """Write the next version. Raises `StaleBooking` when somebody saved before us.
+
+        False when the database's guard refuses the (new) time.
+        """
+        ...
+
+    async def of_patient_in(self, tenant_id: str, patient_id: UUID, span: Span) -> Sequence[Booking]:
+        """The patient's occupying bookings that overlap, holds left out; locks the patient until this work is done."""
+        ...
+
+    async def move_hold(self, tenant_id: str, booking_id: UUID) -> Booking | None:
+        """The hold through which the EHR is being asked to move that booking (CONFIRMING or UNKNOWN), locked."""
+        ...
+
+    async def add_step(self, booking: Booking, step: BookingStep) -> None: ...
+
+
+class StaleBooking(Exception):
+    pass

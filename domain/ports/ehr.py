@@ -1,0 +1,144 @@
+"""A record system, as the domain needs it: find, book, move, cancel, look up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from domain.catalogue import (
+    EhrCatalogue,
+)
+from domain.endpoint import Endpoint
+from domain.patient import Patient
+from domain.slot import FoundTime, Span
+
+
+class Outage(StrEnum):
+    TIMEOUT = "TIMEOUT"  # no answer within the deadline
+    OFFLINE = "OFFLINE"  # not reached, or it answered that it cannot
+
+
+class EhrUnavailable(Exception):
+    """The EHR gave no usable answer.
+
+    `sent` is False only where the connection itself failed, so that nothing can have happened there; otherwise what
+    was asked may or may not have been done.
+    """
+
+    def __init__(
+        self, reason: str, *, outage: Outage = Outage.OFFLINE, sent: bool = True, retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.outage = outage
+        self.sent = sent
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One practitioner's time for one treatment, in an EHR's own terms."""
+
+    practitioner_ehr_id: str
+    clinic_ehr_id: str
+    schedule_ids: tuple[str, ...]
+    service_code: str
+    duration: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """`trouble`: some of what was asked for was not answered; `times` is what was."""
+
+    times: Sequence[FoundTime]
+    trouble: EhrUnavailable | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """A booking in an EHR's own terms: all that an adapter needs to book, move, cancel or look for it.
+
+    `ehr_id` is the Appointment once known. `reference` names the time the visit has (IHE slot-id, R4 Slot).
+    """
+
+    booking_id: UUID
+    ehr_id: str | None
+    patient: Patient
+    practitioner_ehr_id: str
+    practitioner_name: str
+    clinic_ehr_id: str
+    clinic_name: str
+    service_code: str
+    service_title: str
+    reference: str
+    start: datetime
+    end: datetime
+    resources: tuple[str, ...] = ()
+    comment: str | None = None
+
+
+class AppointmentState(StrEnum):
+    BOOKED = "booked"
+    CANCELLED = "cancelled"
+    FULFILLED = "fulfilled"
+    NO_SHOW = "noshow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EhrAppointment:
+    """What the EHR holds of a visit."""
+
+    ehr_id: str
+    state: AppointmentState
+    start: datetime
+    end: datetime
+    practitioner_ehr_id: str | None = None
+
+
+class Ehr(Protocol):
+    """One clinic group's record system. Every method may raise `EhrUnavailable`; deadlines are in seconds.
+
+    `book`, `move` and `cancel` raise `Refused` with `SlotTaken` or `RejectedByEhr` when the EHR says no, and are sent
+    once, on a connection of their own.
+    """
+
+    async def catalogue(self, deadline: float) -> EhrCatalogue: ...
+
+    async def find(
+        self, wanted: Sequence[Wanted], span: Span, deadline: float, *, moving: Visit | None = None
+    ) -> Found:
+        """Free times that start within `span`. With `moving`, also those that only that visit is in the way of.
+
+        Never raises for an outage: what did not answer within the deadline is told in `Found.trouble`.
+        """
+        ...
+
+    async def book(self, visit: Visit, deadline: float) -> EhrAppointment: ...
+
+    async def move(self, visit: Visit, to: Visit, deadline: float) -> EhrAppointment:
+        """The same Appointment at another time, practitioner or both. On `Refused` the old time stands untouched."""
+        ...
+
+    async def cancel(self, visit: Visit, deadline: float) -> None:
+        """Also succeeds when it was cancelled before."""
+        ...
+
+    async def look_up(self, visit: Visit, deadline: float) -> EhrAppointment | None:
+        """Read back: by our identifier, and where the EHR cannot search so, by patient, start and practitioner."""
+        ...
+
+    async def abandon(self, visit: Visit, deadline: float) -> None:
+        """Let go of what a booking that never became one may have left behind (a Slot that carries our identifier)."""
+        ...
+
+    async def registered_phone(self, patient: Patient, deadline: float) -> str | None:
+        """The number that the clinic has for the patient (Patient.telecom), E.164 where it can be told."""
+        ...
+
+
+class Ehrs(Protocol):
+    def at(self, endpoint: Endpoint) -> Ehr:
+        """The adapter for an endpoint, with its pooled connections."""
+        ...

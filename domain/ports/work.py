@@ -1,0 +1,99 @@
+"""The unit of work, and what takes part in it."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from domain.audit import AuditEntry
+from domain.catalogue import (
+    CatalogueImport,
+    Seed,
+)
+from domain.events import Event
+from domain.patient import Identity, Patient
+from domain.ports.bookings import Bookings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What an idempotency key was first used for."""
+
+    input_hash: str
+    booking_id: UUID
+
+
+class Idempotency(Protocol):
+    async def remember(
+        self, tenant_id: str, scope: str, operation: str, key: str, value: Remembered, now: datetime
+    ) -> Remembered | None:
+        """None when the key is new; else what it was first used for. Part of this work: rolled back with it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A browser that is signed in; `id` is the hash of what its cookie holds."""
+
+    tenant_id: str
+    id: str
+    patient_id: UUID
+    authenticated_at: datetime
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+
+
+class Patients(Protocol):
+    async def recognise(self, tenant_id: str, identity: Identity, new_id: UUID) -> Patient:
+        """The patient with that national number, else that issuer and subject; created or brought up to date."""
+        ...
+
+    async def get(self, tenant_id: str, id: UUID) -> Patient | None: ...
+
+
+class Sessions(Protocol):
+    async def add(self, session: Session) -> None: ...
+    async def get(self, tenant_id: str, id: str) -> Session | None: ...
+    async def touch(self, tenant_id: str, id: str, now: datetime) -> None: ...
+    async def remove(self, tenant_id: str, id: str) -> None: ...
+
+
+class CatalogueWrites(Protocol):
+    async def put_seed(self, seed: Seed) -> None:
+        """Tenant, endpoints and areas; what the back office has edited stays."""
+        ...
+
+    async def merge(self, tenant_id: str, found: CatalogueImport) -> None:
+        """Bring one endpoint's catalogue in line: add, change, withdraw what is gone; what was edited stays.
+
+        Merging the same import again changes no byte.
+        """
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One database transaction. Leaving the block without `commit()` rolls back. Never spans a remote call."""
+
+    @property
+    def bookings(self) -> Bookings: ...
+    @property
+    def patients(self) -> Patients: ...
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def idempotency(self) -> Idempotency: ...
+    @property
+    def catalogue(self) -> CatalogueWrites: ...
+
+    async def audit(self, entry: AuditEntry) -> None: ...
+    async def tell(self, event: Event) -> None:
+        """Into the outbox, delivered after the commit."""
+        ...
+
+    async def commit(self) -> None: ...
+
+
+class StartWork(Protocol):
+    def __call__(self) -> AbstractAsyncContextManager[UnitOfWork]: ...

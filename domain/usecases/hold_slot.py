@@ -1,0 +1,258 @@
+"""Keep a time for a visitor who signs in and decides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from secrets import choice
+from uuid import UUID, uuid4
+
+from domain.audit import Actor
+from domain.availability import LONGEST_SEARCH, Search
+from domain.booking import Booking, BookingStatus
+from domain.catalogue import OfferFilter
+from domain.clinic import ClinicBooking
+from domain.patient import Patient
+from domain.ports import BookingReads, Catalogue, Clock, Ehrs, Offering, Remembered, StartWork, Turn, UnitOfWork
+from domain.refusals import (
+    ChangeNotAllowed,
+    ChangeRefusal,
+    ClinicClosed,
+    HoldNotFound,
+    IdempotencyKeyReused,
+    NotFound,
+    Refused,
+    SlotTaken,
+    TreatmentNotOffered,
+    UpstreamUnavailable,
+)
+from domain.rules import BEFORE_HOLD, Proposal, refusals, rules_of
+from domain.slot import Slot, Span
+from domain.tenant import Tenant
+from domain.timing import Timing
+from domain.usecases.find_slots import FindSlots, nearest, slot_of
+from domain.usecases.keep_hold import extend, is_hold_of
+from domain.usecases.record import record
+from domain.usecases.visits import Visits, wanted_of
+from domain.windows import rescheduling_right
+
+SPOKEN = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+"""Letters and digits that are not taken for one another over the phone."""
+
+ALTERNATIVES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRequest:
+    """`replaces` is the visitor's present hold, swapped for the new one in one transaction.
+
+    `scope` and `key` make the request idempotent, `input_hash` tells whether it is the same one.
+    """
+
+    slot: Slot
+    scope: str
+    key: str
+    input_hash: str
+    any_practitioner: bool = False
+    replaces: UUID | None = None
+    moving_booking_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldSlot:
+    catalogue: Catalogue
+    reads: BookingReads
+    start_work: StartWork
+    ehrs: Ehrs
+    visits: Visits
+    find_slots: FindSlots
+    clock: Clock
+    timing: Timing
+
+    async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient | None, request: HoldRequest) -> Booking:
+        """The hold, on a concrete practitioner. Raises `Refused`; `SlotTaken` carries the nearest free times."""
+        if known := await self._asked_before(tenant, request):
+            return known
+        if renewed := await self._renewed(tenant, actor, patient, request):
+            return renewed
+        offerings = await self._offerings(tenant, request)
+        moving = await self._moving(tenant, patient, request)
+        self._check_rules(tenant, offerings[0], request.slot, moving)
+        candidates = await self._live(tenant, offerings, request, moving)
+        held = await self._take(tenant, actor, patient, request, candidates) if candidates else None
+        if held is None:
+            raise Refused(SlotTaken(await self.alternatives(tenant, request.slot, moving)))
+        return held
+
+    async def alternatives(self, tenant: Tenant, wanted: Slot, moving: Booking | None = None) -> tuple[Slot, ...]:
+        """The three nearest times of the same treatment at the same clinic; none when its EHR does not answer."""
+        today = self.clock.now().astimezone(wanted.start.tzinfo).date()
+        first = max(wanted.start.date() - timedelta(days=3), today)
+        search = Search(
+            treatment_id=wanted.treatment_id,
+            clinic_ids=(wanted.clinic_id,),
+            first_day=first,
+            last_day=min(wanted.start.date() + timedelta(days=7), first + LONGEST_SEARCH - timedelta(days=1)),
+            moving=moving,
+        )
+        return nearest(await self.find_slots(tenant, search), wanted, ALTERNATIVES)
+
+    async def _asked_before(self, tenant: Tenant, request: HoldRequest) -> Booking | None:
+        """Looked into before anything else, so that a repeat is answered even when the EHR is down by now."""
+        async with self.start_work() as work:  # never committed: only looks
+            known = await work.idempotency.remember(
+                tenant.id,
+                request.scope,
+                "holdSlot",
+                request.key,
+                Remembered(input_hash=request.input_hash, booking_id=uuid4()),
+                self.clock.now(),
+            )
+            return await _same_answer(work, tenant, request, known) if known else None
+
+    async def _renewed(
+        self, tenant: Tenant, actor: Actor, patient: Patient | None, request: HoldRequest
+    ) -> Booking | None:
+        """Holding one's own slot again after login is how an app renews a hold."""
+        if request.replaces is None:
+            return None
+        async with self.start_work() as work:
+            own = await work.bookings.get(tenant.id, request.replaces, lock=True)
+            if own is None or not is_hold_of(own, patient):
+                raise Refused(HoldNotFound())
+            now = self.clock.now()
+            if own.slot.start != request.slot.start or own.slot.offer_id != request.slot.offer_id or own.lapsed(now):
+                return None
+            if own.status is not BookingStatus.HELD:
+                return None
+            kept = await extend(work, own, patient, actor, now, self.timing)
+            await work.commit()
+            return kept
+
+    async def _offerings(self, tenant: Tenant, request: HoldRequest) -> list[Offering]:
+        """The slot's own offer first; with any practitioner, the clinic's other offers of that treatment too."""
+        slot = request.slot
+        where = OfferFilter(clinic_ids=(slot.clinic_id,), treatment_ids=(slot.treatment_id,))
+        found = await self.catalogue.offerings(tenant.id, where)
+        own = next((o for o in found if o.offer.id == slot.offer_id), None)
+        if own is None:
+            raise Refused(TreatmentNotOffered())
+        if own.clinic.booking is not ClinicBooking.ONLINE:
+            raise Refused(ClinicClosed())
+        others = [o for o in found if o is not own] if request.any_practitioner else []
+        return [own, *others]
+
+    async def _moving(self, tenant: Tenant, patient: Patient | None, request: HoldRequest) -> Booking | None:
+        if request.moving_booking_id is None:
+            return None
+        found = await self.reads.get(tenant.id, [request.moving_booking_id])
+        booking = found.get(request.moving_booking_id)
+        if booking is None or patient is None or booking.patient_id != patient.id:
+            raise Refused(NotFound(("movingBookingId",)))
+        return booking
+
+    def _check_rules(self, tenant: Tenant, offering: Offering, slot: Slot, moving: Booking | None) -> None:
+        now, clinic = self.clock.now(), offering.clinic
+        rules = rules_of(tenant.rules, clinic.rules)
+        if moving is not None:
+            if moving.slot.endpoint_id != slot.endpoint_id:
+                raise Refused(ChangeNotAllowed(ChangeRefusal.NOT_ALLOWED, clinic.phone))
+            right = rescheduling_right(moving, rules, now)
+            if right.refusal:
+                raise Refused(ChangeNotAllowed(right.refusal, clinic.phone))
+        proposal = Proposal(start=slot.start, time_zone=clinic.time_zone, rules=rules, now=now)
+        if found := refusals(proposal, BEFORE_HOLD):
+            raise Refused(*found)
+
+    async def _live(
+        self, tenant: Tenant, offerings: Sequence[Offering], request: HoldRequest, moving: Booking | None
+    ) -> list[Slot]:
+        """The EHR's own word, now. Raises `UpstreamUnavailable` when it cannot be had."""
+        slot = request.slot
+        endpoints = await self.catalogue.endpoints(tenant.id)
+        endpoint = next(e for e in endpoints if e.id == slot.endpoint_id)
+        visit = await self.visits.of(moving) if moving else None
+        span = Span(start=slot.start.astimezone(UTC), end=slot.end.astimezone(UTC))
+        found = await self.ehrs.at(endpoint).find(
+            [wanted_of(o) for o in offerings], span, self.timing.find, moving=visit
+        )
+        by_role = {o.practitioner.ehr_id: o for o in offerings}
+        times = [t for t in found.times if t.start == slot.start and t.practitioner_ehr_id in by_role]
+        if not times and found.trouble:
+            raise Refused(UpstreamUnavailable(found.trouble.retry_after))
+        return [slot_of(by_role[t.practitioner_ehr_id], t) for t in times]
+
+    async def _take(
+        self, tenant: Tenant, actor: Actor, patient: Patient | None, request: HoldRequest, candidates: Sequence[Slot]
+    ) -> Booking | None:
+        """The first of the candidates, fairest first, that the database's guard lets us have."""
+        ordered = await self._fairest_first(tenant, candidates)
+        hold = await self._new(tenant, patient, request, ordered[0])
+        now = hold.created_at
+        async with self.start_work() as work:
+            mine = Remembered(input_hash=request.input_hash, booking_id=hold.id)
+            known = await work.idempotency.remember(tenant.id, request.scope, "holdSlot", request.key, mine, now)
+            if known:
+                return await _same_answer(work, tenant, request, known)
+            await self._let_go(work, tenant, actor, patient, request, now)
+            for slot in ordered:
+                if await record(work, replace(hold, slot=slot), actor, now, action="booking.hold", is_new=True):
+                    await work.commit()
+                    return replace(hold, slot=slot)
+        return None
+
+    async def _new(self, tenant: Tenant, patient: Patient | None, request: HoldRequest, slot: Slot) -> Booking:
+        now = self.clock.now()
+        clinic = (await self.catalogue.clinics_by_id(tenant.id, [slot.clinic_id]))[slot.clinic_id]
+        return Booking(
+            tenant_id=tenant.id,
+            id=uuid4(),
+            reference="".join(choice(SPOKEN) for _ in range(6)),
+            slot=slot,
+            status=BookingStatus.HELD,
+            created_at=now,
+            expires_at=now + self.timing.hold_lifetime,
+            rules=rules_of(tenant.rules, clinic.rules),
+            patient_id=patient.id if patient else None,
+            moves_booking_id=request.moving_booking_id,
+            any_practitioner=request.any_practitioner,
+        )
+
+    async def _fairest_first(self, tenant: Tenant, candidates: Sequence[Slot]) -> list[Slot]:
+        if len(candidates) == 1:
+            return list(candidates)
+        midnight = candidates[0].start.replace(hour=0, minute=0, second=0, microsecond=0)
+        day = Span(start=midnight, end=midnight + timedelta(days=1))
+        ids = [slot.practitioner_id for slot in candidates]
+        turns = await self.reads.turns(tenant.id, ids, day)
+        never = datetime(1970, 1, 1, tzinfo=UTC)
+
+        def turn(slot: Slot) -> tuple[int, datetime, str]:
+            own = turns.get(slot.practitioner_id, Turn())
+            return own.bookings_that_day, own.last_given_at or never, str(slot.practitioner_id)
+
+        return sorted(candidates, key=turn)
+
+    async def _let_go(
+        self,
+        work: UnitOfWork,
+        tenant: Tenant,
+        actor: Actor,
+        patient: Patient | None,
+        request: HoldRequest,
+        now: datetime,
+    ) -> None:
+        """The visitor's present hold, in the same transaction as the new one: nobody ends up with none."""
+        if request.replaces is None:
+            return
+        own = await work.bookings.get(tenant.id, request.replaces, lock=True)
+        if own and is_hold_of(own, patient) and own.status is BookingStatus.HELD:
+            await record(work, own.becomes(BookingStatus.RELEASED), actor, now, action="booking.release")
+
+
+async def _same_answer(work: UnitOfWork, tenant: Tenant, request: HoldRequest, known: Remembered) -> Booking:
+    if known.input_hash != request.input_hash:
+        raise Refused(IdempotencyKeyReused())
+    hold = await work.bookings.get(tenant.id, known.booking_id)
+    if hold is None:
+        raise Refused(HoldNotFound())
+    return hold

@@ -1,0 +1,43 @@
+"""One change of a booking, written down whole: the row, its history, the audit trail and the outbox."""
+
+from datetime import datetime
+
+from domain.audit import Actor, AuditEntry
+from domain.booking import Booking, BookingStep
+from domain.events import Event, EventKind
+from domain.ports import UnitOfWork
+
+
+async def record(
+    work: UnitOfWork,
+    booking: Booking,
+    actor: Actor,
+    now: datetime,
+    *,
+    action: str,
+    event: EventKind | None = None,
+    is_new: bool = False,
+) -> bool:
+    """Everything in the caller's transaction. False when the database's guard refuses the time."""
+    accepted = await work.bookings.hold(booking, now) if is_new else await work.bookings.save(booking)
+    if not accepted:
+        return False
+    step = BookingStep(
+        at=now, version=booking.version, status=booking.status, actor=actor.kind, start=booking.slot.start
+    )
+    await work.bookings.add_step(booking, step)
+    await work.audit(
+        AuditEntry(
+            tenant_id=booking.tenant_id,
+            at=now,
+            actor=actor,
+            action=action,
+            target="booking",
+            target_id=booking.id,
+            details={"status": booking.status, "version": str(booking.version)},
+        )
+    )
+    if event:
+        told = Event(tenant_id=booking.tenant_id, kind=event, booking_id=booking.id, version=booking.version, at=now)
+        await work.tell(told)
+    return True

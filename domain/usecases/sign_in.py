@@ -1,0 +1,98 @@
+"""Recognise who an identity provider vouches for, and remember a browser that signed in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from secrets import token_urlsafe
+from uuid import uuid4
+
+from domain.audit import Actor, ActorKind, AuditEntry
+from domain.patient import Identity, Patient
+from domain.ports import Clock, Session, StartWork
+from domain.tenant import Tenant
+
+IDLE = timedelta(minutes=20)
+ABSOLUTE = timedelta(hours=8)
+TOUCH_EVERY = timedelta(minutes=1)
+"""trust.md §1: idle 20 min, absolute 8 h; the last sight is written at most once a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """A signed-in patient. `scope` names the way they came, for idempotency keys."""
+
+    patient: Patient
+    authenticated_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    start_work: StartWork
+    clock: Clock
+    new_secret: Callable[[], str] = token_urlsafe
+
+    async def recognise(self, tenant: Tenant, identity: Identity) -> Viewer:
+        """The patient behind an identity, made known to the tenant at first sight."""
+        async with self.start_work() as work:
+            patient = await work.patients.recognise(tenant.id, identity, uuid4())
+            await work.commit()
+        return Viewer(
+            patient=replace(patient, phone=identity.phone or patient.phone),
+            authenticated_at=identity.authenticated_at,
+            expires_at=identity.expires_at,
+        )
+
+    async def open_session(self, tenant: Tenant, identity: Identity, request_id: str) -> tuple[str, Viewer]:
+        """A new session's secret, for the cookie; only its hash is kept."""
+        viewer = await self.recognise(tenant, identity)
+        secret, now = self.new_secret(), self.clock.now()
+        session = Session(
+            tenant_id=tenant.id,
+            id=_hash(secret),
+            patient_id=viewer.patient.id,
+            authenticated_at=identity.authenticated_at,
+            created_at=now,
+            last_seen_at=now,
+            expires_at=now + ABSOLUTE,
+        )
+        async with self.start_work() as work:
+            await work.sessions.add(session)
+            await work.audit(
+                AuditEntry(
+                    tenant_id=tenant.id,
+                    at=now,
+                    actor=Actor(kind=ActorKind.PATIENT, id=str(viewer.patient.id), request_id=request_id),
+                    action="patient.sign_in",
+                    target="patient",
+                    target_id=viewer.patient.id,
+                )
+            )
+            await work.commit()
+        return secret, replace(viewer, expires_at=session.expires_at)
+
+    async def viewer(self, tenant: Tenant, secret: str) -> Viewer | None:
+        """Who a cookie stands for; None when it stands for nobody any more, or for another tenant's patient."""
+        now = self.clock.now()
+        async with self.start_work() as work:
+            session = await work.sessions.get(tenant.id, _hash(secret))
+            if session is None or now >= session.expires_at or now >= session.last_seen_at + IDLE:
+                return None
+            patient = await work.patients.get(tenant.id, session.patient_id)
+            if patient is None:
+                return None
+            if now >= session.last_seen_at + TOUCH_EVERY:
+                await work.sessions.touch(tenant.id, session.id, now)
+                await work.commit()
+        expires_at = min(session.expires_at, now + IDLE)
+        return Viewer(patient=patient, authenticated_at=session.authenticated_at, expires_at=expires_at)
+
+    async def sign_out(self, tenant: Tenant, secret: str) -> None:
+        async with self.start_work() as work:
+            await work.sessions.remove(tenant.id, _hash(secret))
+            await work.commit()
+
+
+def _hash(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()

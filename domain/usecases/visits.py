@@ -1,0 +1,64 @@
+"""A booking put into an EHR's own terms."""
+
+from dataclasses import dataclass
+
+from domain.booking import Booking
+from domain.endpoint import Endpoint
+from domain.patient import Patient
+from domain.ports import Catalogue, Ehr, Ehrs, Offering, StartWork, Visit, Wanted
+from domain.text import said_in
+
+
+def wanted_of(offering: Offering) -> Wanted:
+    """What to ask the EHR for, to find times for this offer."""
+    return Wanted(
+        practitioner_ehr_id=offering.practitioner.ehr_id,
+        clinic_ehr_id=offering.clinic.ehr_id,
+        schedule_ids=offering.practitioner.schedule_ids,
+        service_code=offering.treatment.code,
+        duration=offering.offer.duration,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visits:
+    """Looks up all that an adapter needs to know of a booking."""
+
+    catalogue: Catalogue
+    start_work: StartWork
+    ehrs: Ehrs
+
+    async def of(self, booking: Booking, patient: Patient | None = None) -> Visit:
+        """Raises `LookupError` for a booking whose patient is not known yet, or whose catalogue is gone: a bug."""
+        slot, tenant = booking.slot, booking.tenant_id
+        clinic = (await self.catalogue.clinics_by_id(tenant, [slot.clinic_id]))[slot.clinic_id]
+        practitioner = (await self.catalogue.practitioners_by_id(tenant, [slot.practitioner_id]))[slot.practitioner_id]
+        treatment = (await self.catalogue.treatments_by_id(tenant, [slot.treatment_id]))[slot.treatment_id]
+        return Visit(
+            booking_id=booking.moves_booking_id or booking.id,
+            ehr_id=booking.ehr_id,
+            patient=patient or await self._patient(booking),
+            practitioner_ehr_id=practitioner.ehr_id,
+            practitioner_name=practitioner.name,
+            clinic_ehr_id=clinic.ehr_id,
+            clinic_name=clinic.name,
+            service_code=treatment.code,
+            service_title=said_in(treatment.title, ()) or treatment.code,
+            reference=slot.reference,
+            start=slot.start,
+            end=slot.end,
+            resources=slot.resources,
+            comment=booking.comment,
+        )
+
+    async def ehr_of(self, booking: Booking) -> tuple[Endpoint, Ehr]:
+        endpoints = await self.catalogue.endpoints(booking.tenant_id)
+        endpoint = next(e for e in endpoints if e.id == booking.slot.endpoint_id)
+        return endpoint, self.ehrs.at(endpoint)
+
+    async def _patient(self, booking: Booking) -> Patient:
+        async with self.start_work() as work:
+            patient = booking.patient_id and await work.patients.get(booking.tenant_id, booking.patient_id)
+        if not patient:
+            raise LookupError(f"booking {booking.id} has no patient")
+        return patient
