@@ -1,0 +1,107 @@
+"""One record system to book against: a world, a calendar, a dialect, and faults on request."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from integrations.sandbox import admin, ihe, r4, reading
+from integrations.sandbox.calendar import Calendar
+from integrations.sandbox.faults import Faults
+from integrations.sandbox.ihe_booking import EVERY_NAME
+from integrations.sandbox.injection import Calls, FaultInjection
+from integrations.sandbox.wire import FhirError, not_found, refused
+from integrations.sandbox.world import World
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """What the routes of one installation share, found at `app.state.sandbox`."""
+
+    calendar: Calendar
+    base_url: str | None
+    book_parameters: tuple[str, ...]
+    proposal_statuses: tuple[str, ...]
+    faults: Faults = field(default_factory=Faults)
+    calls: Calls = field(default_factory=Calls)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    slot_lists: dict[Any, Any] = field(default_factory=dict)
+
+    def stop(self) -> None:
+        """End whatever hangs, so that the server can; to be called in the server's loop."""
+        self.stopping.set()
+
+
+def create_ehr(
+    world: World,
+    *,
+    state: Path | None = None,
+    people: Iterable[Mapping[str, str]] = (),
+    base_url: str | None = None,
+    now: Callable[[], datetime] | None = None,
+    book_parameter: str | None = None,
+    accepts_proposed: bool = False,
+) -> Starlette:
+    """An installation as an ASGI application.
+
+    `state` is the file that keeps bookings over a restart; `people` have `system`, `value`, `name`, `birthDate` and
+    `phone`; links follow the caller's host without `base_url`. `book_parameter` is the one name `$book` takes its
+    Appointment under (both by default); `accepts_proposed` is for the older way to send a new Appointment.
+    """
+    sandbox = Sandbox(
+        calendar=Calendar(world, path=state, people=people, now=now),
+        base_url=base_url.rstrip("/") if base_url else None,
+        book_parameters=(book_parameter,) if book_parameter else EVERY_NAME,
+        proposal_statuses=("pending", "proposed") if accepts_proposed else ("pending",),
+    )
+    return _application(sandbox)
+
+
+def _application(sandbox: Sandbox) -> Starlette:
+    dialect = ihe if sandbox.calendar.world.dialect == "ihe" else r4
+    app = Starlette(
+        routes=[*admin.routes(), *dialect.routes(), *reading.routes()],
+        middleware=[Middleware(FaultInjection, sandbox.faults, sandbox.calls, sandbox.stopping)],
+        exception_handlers={FhirError: refused, HTTPException: not_found},
+        lifespan=_lifespan,
+    )
+    app.state.sandbox = sandbox
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    app.state.sandbox.stopping.clear()
+    yield
+    app.state.sandbox.stop()
+
+
+class EhrServer(uvicorn.Server):
+    """A uvicorn server of one installation that ends hanging answers before it waits for them."""
+
+    def __init__(self, app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._sandbox: Sandbox = app.state.sandbox
+        super().__init__(
+            uvicorn.Config(
+                app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=1
+            )
+        )
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; known once it has started."""
+        address: tuple[str, int] = self.servers[0].sockets[0].getsockname()
+        return address[1]
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Stop hanging, then stop serving."""
+        self._sandbox.stop()
+        await super().shutdown(sockets)

@@ -1,0 +1,68 @@
+"""What people at the clinic do in the calendar without telling anybody."""
+
+from itertools import pairwise
+
+from integrations.sandbox.appointments import new_id
+from integrations.sandbox.calendar import Calendar, Taken, TimeTakenError
+from integrations.sandbox.catalogue import coding, taking_part
+from integrations.sandbox.hours import local
+from integrations.sandbox.ihe_terms import device_of, moves_of, with_extensions
+from integrations.sandbox.searching import references
+from integrations.sandbox.wire import Resource
+from integrations.sandbox.world import Role, Treatment
+
+
+def book_by_phone(calendar: Calendar, role: Role, start: int, end: int, patient: Resource | None = None) -> Resource:
+    """Somebody rang: occupy the time and write the Appointment; raises TimeTakenError when it is not free."""
+    identifier = new_id(calendar)
+    calendar.take(Taken(key=identifier, role=role.id, start=start, end=end))
+    people: list[Resource] = [{"actor": {"identifier": patient}, "status": "accepted"}] if patient else []
+    zone = calendar.world.zone
+    described: Resource = {
+        "resourceType": "Appointment",
+        "id": identifier,
+        "status": "booked",
+        "serviceType": [{"coding": [coding(_likely_treatment(calendar, role, end - start))]}],
+        "start": local(start, zone).isoformat(),
+        "end": local(end, zone).isoformat(),
+        "participant": taking_part(calendar.world, role) + people,
+        "comment": "Booked by telephone",
+    }
+    if role.device:
+        described["supportingInformation"] = [{"identifier": device_of(role)}]
+    return calendar.keep(_told(calendar, described, moves=0))
+
+
+def _told(calendar: Calendar, appointment: Resource, *, moves: int) -> Resource:
+    """In the IHE dialect what a patient may change is told on every Appointment, whoever wrote it."""
+    return with_extensions(appointment, moves=moves) if calendar.world.dialect == "ihe" else appointment
+
+
+def somebody_else_takes(calendar: Calendar, role: str, start: int, end: int) -> None:
+    """Whatever is still free of the time goes to somebody on the telephone."""
+    edges = {start, end}
+    for each in calendar.occupants(role, start, end):
+        edges |= {max(start, each.start), min(end, each.end)}
+    points = sorted(edges)
+    for since, until in pairwise(points):
+        try:
+            book_by_phone(calendar, calendar.world.role_by_id[role], since, until)
+        except TimeTakenError:
+            continue
+
+
+def cancel_at_clinic(calendar: Calendar, appointment: Resource) -> Resource:
+    """Staff cancel: the Appointment is cancelled and its time is free, Slots taken under its number included."""
+    calendar.release(appointment["id"])
+    numbers = {each["value"] for each in appointment.get("identifier", ())}
+    for reference in references(appointment, "slot"):
+        time = calendar.taken(reference.removeprefix("Slot/"))
+        if time is not None and time.visit in numbers:
+            calendar.release(time.key)
+    moves = moves_of(appointment) if calendar.world.dialect == "ihe" else 0
+    return calendar.keep(_told(calendar, appointment | {"status": "cancelled"}, moves=moves))
+
+
+def _likely_treatment(calendar: Calendar, role: Role, minutes: int) -> Treatment:
+    performed = [calendar.world.treatment_by_code[code] for code in role.treatments]
+    return next((each for each in performed if each.minutes == minutes), performed[0])
