@@ -1,0 +1,94 @@
+"""Turns verified claims into the person they vouch for."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from domain.national_id import InvalidNationalId, NationalId, national_id
+from domain.patient import Identity
+from integrations.oidc.provider import OidcSettings
+
+
+class UnusableClaims(ValueError):
+    """A claim that every token must have is missing or makes no sense."""
+
+
+def identity_from(claims: Mapping[str, Any], settings: OidcSettings, *, today: date) -> Identity:
+    """The person behind claims whose signature, issuer and audience have been checked.
+
+    A national number that is absent or invalid is None, which lets the person in but not book. Without `auth_time`
+    the login counts as long ago: a refreshed token would otherwise pass for a fresh login. Raises `UnusableClaims`.
+    """
+    number = _national_id(claims, settings, today)
+    return Identity(
+        issuer=settings.issuer,
+        subject=_subject(claims),
+        name=_name(claims),
+        birth_date=_birth_date(claims) or (number.birth_date if number else None),
+        national_id=number,
+        phone=_text(claims, "phone_number"),
+        email=_text(claims, "email"),
+        language=_language(claims),
+        authenticated_at=_instant(claims.get("auth_time", 0)),
+        expires_at=_instant(claims.get("exp")),
+    )
+
+
+def has_national_id(claims: Mapping[str, Any], settings: OidcSettings) -> bool:
+    """Whether any of the claims that may carry a national number is there at all."""
+    return any(_text(claims, claim) for claim, _ in settings.national_id_claims)
+
+
+def _national_id(claims: Mapping[str, Any], settings: OidcSettings, today: date) -> NationalId | None:
+    for claim, country in settings.national_id_claims:
+        raw = _text(claims, claim)
+        if raw is None:
+            continue
+        try:
+            return national_id(country, raw, today=today, synthetic_allowed=settings.synthetic_allowed)
+        except InvalidNationalId:
+            continue
+    return None
+
+
+def _birth_date(claims: Mapping[str, Any]) -> date | None:
+    """OpenID Connect also allows a bare year, and 0000 for a year kept back; neither tells an age."""
+    try:
+        return date.fromisoformat(_text(claims, "birthdate") or "")
+    except ValueError:
+        return None
+
+
+def _name(claims: Mapping[str, Any]) -> str:
+    parts = filter(None, (_text(claims, "given_name"), _text(claims, "family_name")))
+    return _text(claims, "name") or " ".join(parts)
+
+
+def _language(claims: Mapping[str, Any]) -> str | None:
+    """The language of a locale such as `nb-NO`; plain Norwegian (`no`) is Bokmål to us."""
+    locale = _text(claims, "locale")
+    if locale is None:
+        return None
+    language = locale.replace("_", "-").partition("-")[0].lower()
+    return "nb" if language == "no" else language
+
+
+def _subject(claims: Mapping[str, Any]) -> str:
+    subject = _text(claims, "sub")
+    if subject is None:
+        raise UnusableClaims("sub")
+    return subject
+
+
+def _instant(seconds: object) -> datetime:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise UnusableClaims("a time is not a number")
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise UnusableClaims("a time is out of range") from None
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str | None:
+    value = claims.get(name)
+    return value.strip() or None if isinstance(value, str) else None

@@ -1,0 +1,123 @@
+"""Authlib's OpenID Connect client with its lenient corners closed.
+
+Stock Authlib takes unsigned ID tokens when discovery lists `none`, a foreign audience when `azp` is ours, answers
+with another provider's `iss`, answers without an ID token, and any age of login.
+"""
+
+import time
+from typing import Any
+
+import httpx2
+from authlib.integrations.starlette_client import OAuthError
+from authlib.integrations.starlette_client.apps import StarletteOAuth2App
+from authlib.oidc.core import CodeIDToken
+from starlette.requests import Request
+
+from domain.ports import Clock
+from integrations.oidc.attempts import LoginAttempts
+from integrations.oidc.claims import has_national_id
+from integrations.oidc.discovery import discover
+from integrations.oidc.provider import OidcSettings
+
+LEEWAY_SECONDS = 60
+DISCOVERY_SECONDS = 3600
+DEADLINE_SECONDS = 10.0
+
+
+class NotBelieved(OAuthError):
+    """The answer came, and failed one of our checks."""
+
+
+class StrictClient(StarletteOAuth2App):
+    """Our client at one provider."""
+
+    def __init__(self, settings: OidcSettings, attempts: LoginAttempts, clock: Clock) -> None:
+        super().__init__(
+            attempts,
+            "login",
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            client_kwargs={
+                "scope": settings.scope,
+                "code_challenge_method": "S256",
+                "timeout": DEADLINE_SECONDS,
+            },
+        )
+        self._settings = settings
+        self._clock = clock
+        self._discover_again_at = 0.0
+
+    async def load_server_metadata(self) -> dict[str, Any]:
+        """Discovery of our own: checked, and with a lifetime, where Authlib asks once a process."""
+        if time.monotonic() >= self._discover_again_at:
+            async with httpx2.AsyncClient(timeout=DEADLINE_SECONDS) as http:
+                found = await discover(self._settings, http)
+            algorithms = list(self._settings.algorithms)
+            self.server_metadata = {**found, "id_token_signing_alg_values_supported": algorithms}
+            self._discover_again_at = time.monotonic() + DISCOVERY_SECONDS
+        return self.server_metadata
+
+    async def authorize_access_token(self, request: Request, *, max_age: int | None = None) -> dict[str, Any]:
+        """Trades the code for tokens; `userinfo` holds the verified claims. `max_age` is in seconds.
+
+        Raises `NotBelieved`, another `OAuthError`, joserfc's errors or `httpx2.HTTPError`.
+        """
+        await self._check_answering_issuer(request)
+        token: dict[str, Any] = await super().authorize_access_token(request, leeway=LEEWAY_SECONDS)
+        claims = token.get("userinfo")
+        if not claims:
+            raise NotBelieved("missing_id_token")
+        self._check_level(claims)
+        self._check_age(claims, max_age)
+        if self._settings.ask_userinfo and not has_national_id(claims, self._settings):
+            token["userinfo"] = await self._with_userinfo(token, claims)
+        return token
+
+    async def parse_id_token(self, token: dict[str, Any], nonce: str, **options: Any) -> Any:
+        """Pins issuer and audience, which Authlib drops or softens, and reads the time from our clock."""
+        options["claims_options"] = {
+            "iss": {"essential": True, "value": self._settings.issuer},
+            "aud": {"essential": True, "value": self._settings.client_id},
+        }
+        options["claims_cls"] = _id_token_class(token.get("access_token"), int(self._clock.now().timestamp()))
+        return await super().parse_id_token(token, nonce, **options)
+
+    async def _check_answering_issuer(self, request: Request) -> None:
+        """RFC 9207: an answer that another provider sent must not have its code spent here."""
+        metadata = await self.load_server_metadata()
+        answered_by = request.query_params.get("iss")
+        promised = metadata["authorization_response_iss_parameter_supported"]
+        if (answered_by is not None or promised) and answered_by != self._settings.issuer:
+            raise NotBelieved("iss_mismatch")
+
+    def _check_level(self, claims: dict[str, Any]) -> None:
+        prefixes = self._settings.acr_prefixes
+        if prefixes and not str(claims.get("acr", "")).startswith(prefixes):
+            raise NotBelieved("acr_too_low")
+
+    def _check_age(self, claims: dict[str, Any], max_age: int | None) -> None:
+        if max_age is None:
+            return
+        signed_in_at = claims.get("auth_time")
+        if not isinstance(signed_in_at, int | float) or isinstance(signed_in_at, bool):
+            raise NotBelieved("missing_auth_time")
+        if self._clock.now().timestamp() - signed_in_at > max_age + LEEWAY_SECONDS:
+            raise NotBelieved("stale_auth_time")
+
+    async def _with_userinfo(self, token: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
+        """UserInfo is not signed to us: only the same subject may add to the claims, and none is overwritten."""
+        more = await self.userinfo(token=token)
+        if more.get("sub") != claims["sub"]:
+            raise NotBelieved("userinfo_of_somebody_else")
+        return {**more, **claims}
+
+
+def _id_token_class(access_token: str | None, now_seconds: int) -> type[CodeIDToken]:
+    """Authlib passes the access token for `at_hash` only to its own class, and takes no clock."""
+
+    class IdTokenNow(CodeIDToken):
+        def validate(self, now: int | None = None, leeway: int = 0) -> None:
+            self.params["access_token"] = access_token
+            super().validate(now_seconds, leeway)
+
+    return IdTokenNow

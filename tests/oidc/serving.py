@@ -1,0 +1,86 @@
+"""A provider over real HTTP, and the steps of a login that tests walk by hand."""
+
+import base64
+import hashlib
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx2
+import uvicorn
+from starlette.types import ASGIApp
+
+CALLBACK = "http://127.0.0.1:4711/callback"
+
+
+class MovableClock:
+    """Real time, plus what the test added."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """The application's address while it runs in a thread on a free port."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(5)
+
+
+def new_verifier() -> tuple[str, str]:
+    """A PKCE verifier and its S256 challenge."""
+    verifier = secrets.token_urlsafe(48)
+    return verifier, base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+def query_of(response: httpx2.Response) -> dict[str, str]:
+    """The parameters of the address a redirect goes to."""
+    return dict(parse_qsl(urlsplit(response.headers["location"]).query))
+
+
+def authorization(challenge: str, login: str = "kari", **changes: str | None) -> dict[str, str]:
+    asked = {
+        "response_type": "code",
+        "client_id": "itb-app",
+        "redirect_uri": CALLBACK,
+        "scope": "openid profile",
+        "state": "s1",
+        "nonce": "n1",
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+        "login_hint": login,
+    }
+    return {name: value for name, value in {**asked, **changes}.items() if value is not None}
+
+
+def redeem(code: str, verifier: str, **changes: str) -> dict[str, str]:
+    form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+    return {**form, "client_id": "itb-app", "redirect_uri": CALLBACK, **changes}
+
+
+async def tokens_of(issuer: str, login: str = "kari") -> dict[str, Any]:
+    """What a mobile app gets when that person logs in."""
+    verifier, challenge = new_verifier()
+    async with httpx2.AsyncClient(base_url=issuer) as app:
+        back = await app.get("/authorize", params=authorization(challenge, login))
+        answer = await app.post("/token", data=redeem(query_of(back)["code"], verifier))
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, Any] = answer.json()
+    return tokens
