@@ -47,6 +47,8 @@ class Slot:
     reference: str
     start: datetime
     end: datetime
+    time_zone: str = "UTC"
+    """The clinic's, IANA. `start` and `end` are on its wall."""
     resources: tuple[str, ...] = ()
 
     @property

@@ -34,6 +34,8 @@ class Offering:
 class Catalogue(Protocol):
     """Reading what can be booked: each method is one statement, and shows what is active only.
 
+    But for areas, clinics, treatments and practitioners by id: bookings refer to what an EHR has withdrawn since.
+
     List methods sort by name or sort key and then id; `near` sorts by distance. Batch methods leave out ids that do
     not exist in the tenant.
     """

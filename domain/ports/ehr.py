@@ -104,6 +104,10 @@ class Ehr(Protocol):
     once, on a connection of their own.
     """
 
+    async def probe(self, deadline: float) -> None:
+        """Answers at all, and cheaply: its CapabilityStatement is asked for."""
+        ...
+
     async def catalogue(self, deadline: float) -> EhrCatalogue: ...
 
     async def find(
@@ -131,6 +135,10 @@ class Ehr(Protocol):
 
     async def abandon(self, visit: Visit, deadline: float) -> None:
         """Let go of what a booking that never became one may have left behind (a Slot that carries our identifier)."""
+        ...
+
+    async def tidy(self, visit: Visit, deadline: float) -> None:
+        """Free a time that a change without an answer may have left taken in the booking's name, and nothing else."""
         ...
 
     async def registered_phone(self, patient: Patient, deadline: float) -> str | None:

@@ -9,6 +9,7 @@ from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
 from domain.usecases.keep_hold import ReleaseHold, RenewHold
 from domain.usecases.reconcile import Reconcile
+from domain.usecases.see_sources import SeeSources
 from domain.usecases.sign_in import SignIn
 
 
@@ -22,5 +23,6 @@ class UseCases:
     reschedule_booking: RescheduleBooking
     cancel_booking: CancelBooking
     reconcile: Reconcile
+    see_sources: SeeSources
     sign_in: SignIn
     import_catalogue: ImportCatalogue

@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from itertools import chain
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -61,13 +62,28 @@ class FindSlots:
         return Availability(slots=free, sources=[source for _, source in asked], as_of=self.clock.now())
 
     async def next(self, tenant: Tenant, search: Search, known: Availability) -> Slot | None:
-        """The first free time from the first day on, looked for beyond the last day where there is none."""
+        """The first free time from the first day on, looked for beyond the last day where there is none.
+
+        Looking on takes no longer than one more deadline, and only where the EHR has just answered.
+        """
+        if known.slots:
+            return known.slots[0]
+        try:
+            async with asyncio.timeout(self.timing.find):
+                return await self._beyond(tenant, search, known)
+        except TimeoutError:
+            return None
+
+    async def _beyond(self, tenant: Tenant, search: Search, known: Availability) -> Slot | None:
         for _ in range(HORIZON):
+            answering = [s.clinic_ids for s in known.sources if s.state is SourceState.OK]
+            if not answering:
+                return None
+            search = replace(search.following(), clinic_ids=tuple(chain.from_iterable(answering)))
+            known = await self(tenant, search)
             if known.slots:
                 return known.slots[0]
-            search = search.following()
-            known = await self(tenant, search)
-        return known.slots[0] if known.slots else None
+        return None
 
     async def _ask(
         self,
@@ -101,8 +117,12 @@ class FindSlots:
         if search.any_practitioner and free:
             turns = await self.reads.turns(tenant.id, practitioners, whole)
             free = one_each(free, kept, turns, zones)
-        names = {o.offer.id: (o.clinic.name, o.practitioner.name) for o in offerings}
-        return sorted(free, key=lambda s: (s.start.timestamp(), names[s.offer_id], str(s.offer_id)))
+        return sorted(free, key=place)
+
+
+def place(slot: Slot) -> tuple[float, UUID, UUID, UUID]:
+    """Where a slot stands in every list: by start, then clinic, then practitioner."""
+    return slot.start.timestamp(), slot.clinic_id, slot.practitioner_id, slot.offer_id
 
 
 def _movable(offering: Offering, search: Search) -> bool:
@@ -166,6 +186,7 @@ def slot_of(offering: Offering, time: FoundTime) -> Slot:
         reference=time.reference,
         start=time.start.astimezone(zone),
         end=time.end.astimezone(zone),
+        time_zone=offering.clinic.time_zone,
         resources=time.resources,
     )
 

@@ -206,7 +206,7 @@ class HoldSlot:
         return Booking(
             tenant_id=tenant.id,
             id=uuid4(),
-            reference="".join(choice(SPOKEN) for _ in range(6)),
+            reference="".join(choice(SPOKEN) for _ in range(8)),
             slot=slot,
             status=BookingStatus.HELD,
             created_at=now,

@@ -13,13 +13,14 @@ from domain.ports import (
     AppointmentState,
     BookingReads,
     Clock,
+    Ehr,
     EhrAppointment,
     EhrUnavailable,
     StaleBooking,
     StartWork,
     Visit,
 )
-from domain.refusals import Refused
+from domain.refusals import Refused, SlotTaken
 from domain.timing import Timing
 from domain.usecases.change_booking import has_moved, moved_to
 from domain.usecases.record import record
@@ -31,12 +32,26 @@ EMPTY_READS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Bookings to be written, the patient's own last; `abandon` what may have been left behind in the EHR."""
+    """Bookings to be written, the patient's own last.
+
+    What the lost answer may have left behind in the EHR is seen to first: a booking to `abandon`, a time to `tidy`.
+    """
 
     bookings: Sequence[Booking]
     action: str
     event: EventKind | None = None
-    abandon: bool = False
+    abandon: Visit | None = None
+    tidy: Visit | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the EHR was asked: `hold` and `to` are the time a booking was to be moved to."""
+
+    booking: Booking
+    visit: Visit
+    hold: Booking | None = None
+    to: Visit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +76,13 @@ class Reconcile:
         booking, hold = claimed
         endpoint, ehr = await self.visits.ehr_of(booking)
         visit = await self.visits.of(booking)
+        to = await self.visits.of(hold) if hold else None
+        question = Question(booking=booking, visit=visit, hold=hold, to=to)
         try:
             held = await ehr.look_up(visit, self.timing.look_up)
-            to = await self.visits.of(hold) if hold else None
-            verdict = self._judge(booking, hold, to, held, endpoint)
-            if verdict and verdict.abandon:
-                await ehr.abandon(visit, self.timing.book)
+            verdict = self._judge(question, held, endpoint)
+            if verdict:
+                await self._clear_away(ehr, verdict)
         except (EhrUnavailable, Refused):
             return False  # the claim's lease brings it up again
         if verdict is None:
@@ -88,63 +104,27 @@ class Reconcile:
             await work.commit()
         return claimed, hold
 
-    def _judge(
-        self,
-        booking: Booking,
-        hold: Booking | None,
-        to: Visit | None,
-        held: EhrAppointment | None,
-        endpoint: Endpoint,
-    ) -> Verdict | None:
-        if booking.asked is Asked.CONFIRM:
-            return self._judge_confirm(booking, held, endpoint)
-        if booking.asked is Asked.CANCEL:
-            return self._judge_cancel(booking, held, endpoint)
-        return self._judge_move(booking, hold, to, held, endpoint)
+    async def _clear_away(self, ehr: Ehr, verdict: Verdict) -> None:
+        if verdict.abandon:
+            await ehr.abandon(verdict.abandon, self.timing.book)
+        if verdict.tidy:
+            await ehr.tidy(verdict.tidy, self.timing.book)
 
-    def _judge_confirm(self, booking: Booking, held: EhrAppointment | None, endpoint: Endpoint) -> Verdict | None:
+    def _judge(self, question: Question, held: EhrAppointment | None, endpoint: Endpoint) -> Verdict | None:
+        """None: there is no telling yet."""
+        booking = question.booking
         if held and held.state is AppointmentState.CANCELLED:
-            cancelled = booking.answered(BookingStatus.CANCELLED, ehr_id=held.ehr_id)
-            return Verdict(bookings=[cancelled], action="booking.cancelled", event=EventKind.CANCELLED)
-        if held:
+            return _cancelled(question, held)
+        if booking.asked is Asked.CONFIRM and held:
             booked = booking.answered(BookingStatus.BOOKED, ehr_id=held.ehr_id, booked_at=self.clock.now())
             return Verdict(bookings=[booked], action="booking.booked", event=EventKind.BOOKED)
+        if held and question.hold and question.to and has_moved(held, question.to):
+            moved = moved_to(booking, question.hold)
+            event = EventKind.RESCHEDULED
+            return Verdict(bookings=moved, action="booking.rescheduled", event=event, tidy=question.visit)
         if not self._void_is_believed(booking, endpoint):
             return None
-        failed = booking.answered(BookingStatus.FAILED, failure="SLOT_TAKEN")
-        return Verdict(bookings=[failed], action="booking.failed", event=EventKind.FAILED, abandon=True)
-
-    def _judge_cancel(self, booking: Booking, held: EhrAppointment | None, endpoint: Endpoint) -> Verdict | None:
-        if held and held.state is AppointmentState.CANCELLED:
-            cancelled = booking.answered(BookingStatus.CANCELLED)
-            return Verdict(bookings=[cancelled], action="booking.cancelled", event=EventKind.CANCELLED)
-        if not self._void_is_believed(booking, endpoint):
-            return None
-        if held:
-            kept = booking.answered(BookingStatus.BOOKED)
-            return Verdict(bookings=[kept], action="booking.cancel_not_done")
-        gone = booking.answered(BookingStatus.CANCELLED)
-        return Verdict(bookings=[gone], action="booking.cancelled", event=EventKind.CANCELLED)
-
-    def _judge_move(
-        self,
-        booking: Booking,
-        hold: Booking | None,
-        to: Visit | None,
-        held: EhrAppointment | None,
-        endpoint: Endpoint,
-    ) -> Verdict | None:
-        if held and held.state is AppointmentState.CANCELLED:
-            released = [hold.answered(BookingStatus.RELEASED)] if hold else []
-            cancelled = booking.answered(BookingStatus.CANCELLED)
-            return Verdict(bookings=[*released, cancelled], action="booking.cancelled", event=EventKind.CANCELLED)
-        if held and hold and to and has_moved(held, to):
-            return Verdict(bookings=moved_to(booking, hold), action="booking.rescheduled", event=EventKind.RESCHEDULED)
-        if not self._void_is_believed(booking, endpoint):
-            return None
-        failed = [hold.answered(BookingStatus.FAILED, failure="SLOT_TAKEN")] if hold else []
-        kept = booking.answered(BookingStatus.BOOKED)
-        return Verdict(bookings=[*failed, kept], action="booking.reschedule_not_done")
+        return _not_done(question, held)
 
     def _void_is_believed(self, booking: Booking, endpoint: Endpoint) -> bool:
         """Finding nothing proves nothing before the settling time, nor the first time after it."""
@@ -179,3 +159,30 @@ class Reconcile:
                 await work.commit()
         except StaleBooking:
             return
+
+
+def _cancelled(question: Question, held: EhrAppointment) -> Verdict:
+    """By us or by the clinic: either way the visit is off, and a time it was to move to with it."""
+    released = [question.hold.answered(BookingStatus.RELEASED)] if question.hold else []
+    cancelled = question.booking.answered(BookingStatus.CANCELLED, ehr_id=held.ehr_id)
+    return Verdict(
+        bookings=[*released, cancelled],
+        action="booking.cancelled",
+        event=EventKind.CANCELLED,
+        tidy=question.visit,
+    )
+
+
+def _not_done(question: Question, held: EhrAppointment | None) -> Verdict:
+    """What was asked did not happen: a booking has failed, a visit to be moved or cancelled stands as it was."""
+    booking = question.booking
+    if booking.asked is Asked.CONFIRM:
+        failed = booking.answered(BookingStatus.FAILED, failure=SlotTaken.code.value)
+        return Verdict(bookings=[failed], action="booking.failed", event=EventKind.FAILED, abandon=question.visit)
+    if held is None and booking.asked is Asked.CANCEL:  # some EHRs no longer show what is cancelled
+        gone = booking.answered(BookingStatus.CANCELLED)
+        event = EventKind.CANCELLED
+        return Verdict(bookings=[gone], action="booking.cancelled", event=event, tidy=question.visit)
+    lost = [question.hold.answered(BookingStatus.FAILED, failure=SlotTaken.code.value)] if question.hold else []
+    kept = booking.answered(BookingStatus.BOOKED)
+    return Verdict(bookings=[*lost, kept], action="booking.change_not_done", tidy=question.to)

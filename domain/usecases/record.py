@@ -5,7 +5,7 @@ from datetime import datetime
 from domain.audit import Actor, AuditEntry
 from domain.booking import Booking, BookingStep
 from domain.events import Event, EventKind
-from domain.ports import UnitOfWork
+from domain.ports import StaleBooking, UnitOfWork
 
 
 async def record(
@@ -18,8 +18,10 @@ async def record(
     event: EventKind | None = None,
     is_new: bool = False,
 ) -> bool:
-    """Everything in the caller's transaction. False when the database's guard refuses the time."""
+    """Everything in the caller's transaction. False when the database's guard refuses a new hold its time."""
     accepted = await work.bookings.hold(booking, now) if is_new else await work.bookings.save(booking)
+    if not accepted and not is_new:
+        raise StaleBooking(booking.id)  # its time is kept already, unless somebody else changed the row
     if not accepted:
         return False
     step = BookingStep(
