@@ -1,0 +1,179 @@
+"""Holding and changing bookings inside a unit of work, under the database's guard."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.booking import OCCUPYING, Booking, BookingStatus, BookingStep
+from domain.ports import Clock, StaleBooking
+from domain.slot import Span
+from integrations.store.booking_rows import booking_of, lapse_of, refused_by_guard, values_of
+from integrations.store.tables import PATIENT
+from integrations.store.tables_bookings import BOOKING, BOOKING_STEP, GUARD
+
+C = BOOKING.c
+
+
+class SqlBookings:
+    def __init__(self, connection: AsyncConnection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._is_postgresql = connection.dialect.name == "postgresql"
+
+    async def hold(self, booking: Booking, now: datetime) -> bool:
+        await self._expire_lapsed(booking, now)
+        if self._is_postgresql:
+            return await self._hold_or_nothing(booking)
+        try:
+            await self._connection.execute(insert(BOOKING).values(values_of(booking)))
+        except IntegrityError as why:
+            if not refused_by_guard(why):
+                raise
+            return False
+        return True
+
+    async def _hold_or_nothing(self, booking: Booking) -> bool:
+        """Plain inserts that race each other deadlock under an exclusion constraint; with ON CONFLICT they queue.
+
+        The constraint is named so that a clash of any other key does not pass for a taken time.
+        """
+        added = await self._connection.execute(
+            postgresql.insert(BOOKING)
+            .values(values_of(booking))
+            .on_conflict_do_nothing(constraint=GUARD)
+            .returning(C.id)
+        )
+        return added.first() is not None
+
+    async def get(self, tenant_id: str, id: UUID, *, lock: bool = False) -> Booking | None:
+        statement = select(BOOKING).where(C.tenant_id == tenant_id, C.id == id)
+        found = await self._connection.execute(statement.with_for_update() if lock else statement)
+        row = found.first()
+        return booking_of(row) if row else None
+
+    async def save(self, booking: Booking) -> bool:
+        if booking.status not in OCCUPYING:
+            await self._write(booking)
+            return True
+        if await self._claim(booking):
+            return True
+        return await self._expire_lapsed(booking, self._clock.now()) and await self._claim(booking)
+
+    async def _claim(self, booking: Booking) -> bool:
+        await self._queue_for_practitioner(booking)
+        try:
+            async with self._connection.begin_nested():
+                await self._write(booking)
+        except IntegrityError as why:
+            if not refused_by_guard(why):
+                raise
+            return False
+        return True
+
+    async def _queue_for_practitioner(self, booking: Booking) -> None:
+        """Two updates to one time would each wait for the other; UPDATE has no ON CONFLICT to make them queue.
+
+        Who stays where they are has nobody to wait for, and must not: the intent to move is written to a row of each of
+        two practitioners, and the opposite move's to the same two the other way round.
+        """
+        if self._is_postgresql and not await self._stays(booking):
+            name = "|".join((booking.tenant_id, booking.slot.endpoint_id, str(booking.slot.practitioner_id)))
+            await self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+    async def _stays(self, booking: Booking) -> bool:
+        slot = booking.slot
+        same_time = select(C.id).where(
+            *(C.tenant_id == booking.tenant_id, C.id == booking.id, C.endpoint_id == slot.endpoint_id),
+            *(C.practitioner_id == slot.practitioner_id, C.starts_at == slot.start, C.ends_at == slot.end),
+            C.status.in_(OCCUPYING),
+        )
+        return (await self._connection.execute(same_time)).first() is not None
+
+    async def _write(self, booking: Booking) -> None:
+        saved = await self._connection.execute(
+            update(BOOKING)
+            .where(C.tenant_id == booking.tenant_id, C.id == booking.id, C.version == booking.version - 1)
+            .values(values_of(booking))
+        )
+        if saved.rowcount != 1:
+            raise StaleBooking(booking.id)
+
+    async def of_patient_in(self, tenant_id: str, patient_id: UUID, span: Span) -> Sequence[Booking]:
+        # NO KEY UPDATE: keeps out every other such lock, but not the foreign keys of rows that name the patient.
+        await self._connection.execute(
+            select(PATIENT.c.id)
+            .where(PATIENT.c.tenant_id == tenant_id, PATIENT.c.id == patient_id)
+            .with_for_update(key_share=True)
+        )
+        found = await self._connection.execute(
+            select(BOOKING)
+            .where(
+                *(C.tenant_id == tenant_id, C.patient_id == patient_id),
+                *(C.starts_at < span.end, C.ends_at > span.start),
+                C.status.in_([status for status in OCCUPYING if status is not BookingStatus.HELD]),
+            )
+            .order_by(C.starts_at, C.id)
+        )
+        return [booking_of(row) for row in found]
+
+    async def move_hold(self, tenant_id: str, booking_id: UUID) -> Booking | None:
+        asked = (BookingStatus.CONFIRMING, BookingStatus.UNKNOWN)
+        found = await self._connection.execute(
+            select(BOOKING)
+            .where(C.tenant_id == tenant_id, C.moves_booking_id == booking_id, C.status.in_(asked))
+            .with_for_update()
+        )
+        row = found.first()
+        return booking_of(row) if row else None
+
+    async def add_step(self, booking: Booking, step: BookingStep) -> None:
+        await self._add_step(booking.tenant_id, booking.id, step)
+
+    async def _add_step(self, tenant_id: str, booking_id: UUID, step: BookingStep) -> None:
+        S = BOOKING_STEP.c
+        latest = select(func.max(S.number)).where(S.tenant_id == tenant_id, S.booking_id == booking_id)
+        await self._connection.execute(
+            insert(BOOKING_STEP).values(
+                tenant_id=tenant_id,
+                booking_id=booking_id,
+                number=func.coalesce(latest.scalar_subquery(), 0) + 1,
+                at=step.at,
+                version=step.version,
+                status=step.status.value,
+                actor=step.actor,
+                starts_at=step.start,
+            )
+        )
+
+    async def _expire_lapsed(self, booking: Booking, now: datetime) -> bool:
+        """Let go of dead holds in the way; a constraint cannot ask what time it is.
+
+        They are locked in one order, so that two who clear the same time wait for each other only one way.
+        """
+        slot = booking.slot
+        in_the_way = (
+            select(C.id)
+            .where(
+                *(C.tenant_id == booking.tenant_id, C.id != booking.id),
+                *(C.endpoint_id == slot.endpoint_id, C.practitioner_id == slot.practitioner_id),
+                *(C.starts_at < slot.end, C.ends_at > slot.start),
+                *(C.status == BookingStatus.HELD, C.expires_at <= now),
+            )
+            .order_by(C.id)
+            .with_for_update()
+        )
+        expired = await self._connection.execute(
+            update(BOOKING)
+            .where(C.tenant_id == booking.tenant_id, C.id.in_(in_the_way), C.status == BookingStatus.HELD)
+            .values(status=BookingStatus.EXPIRED, version=C.version + 1)
+            .returning(C.id, C.version, C.starts_at)
+        )
+        rows = sorted(expired.all(), key=lambda row: row.id)
+        for row in rows:
+            await self._add_step(booking.tenant_id, row.id, lapse_of(row, now))
+        return bool(rows)

@@ -1,0 +1,138 @@
+"""The way into the database: SQLite for a single process, PostgreSQL for production."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy import URL, Connection, Executable, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from integrations.store.types import AnyRow
+
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+SQLITE_WAITS = 10.0
+"""Seconds that a writer waits for the one before it."""
+
+_NO_WAY_IN = (OSError, TimeoutError, DBAPIError, PoolExhausted, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class StoreUnreachable(Exception):
+    """The database cannot be opened; the message is one line, for whoever set the address."""
+
+
+def open_engine(
+    url: str, *, pool_size: int = 10, connect_seconds: float = 5.0, statement_seconds: float = 15.0
+) -> AsyncEngine:
+    """An engine for `sqlite:///path` or `postgresql://user:password@host/name`. Nothing is connected yet.
+
+    A connection that the server has dropped is found out by the first statement that fails, after which the pool
+    replaces all that are as old; asking before every statement would cost three more round trips. Reads try again.
+    """
+    address = _with_driver(url)
+    if address.get_backend_name() == "sqlite":
+        return _sqlite(address, pool_size)
+    return create_async_engine(
+        address,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=connect_seconds,
+        pool_use_lifo=True,
+        connect_args={
+            "timeout": connect_seconds,
+            "command_timeout": statement_seconds + connect_seconds,
+            "server_settings": {
+                "application_name": "itb",
+                "statement_timeout": str(int(statement_seconds * 1000)),
+                "idle_in_transaction_session_timeout": str(int(statement_seconds * 2000)),
+            },
+        },
+    )
+
+
+def _with_driver(url: str) -> URL:
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        raise StoreUnreachable("the database's address is no URL like sqlite:///itb.db or postgresql://…") from None
+    driver = DRIVERS.get(address.get_backend_name())
+    if driver is None:
+        raise StoreUnreachable(f"no such kind of database: {address.get_backend_name()}")
+    if driver.startswith("sqlite") and address.database in (None, "", ":memory:"):
+        raise StoreUnreachable("SQLite needs a file: sqlite:///itb.db")
+    if driver.startswith("sqlite") and not Path(str(address.database)).parent.is_dir():
+        raise StoreUnreachable(f"no such folder for the database: {Path(str(address.database)).parent}")
+    if "sslmode" in address.query:  # libpq's name for what asyncpg calls ssl
+        address = address.set(query={("ssl" if k == "sslmode" else k): v for k, v in address.query.items()})
+    return address.set(drivername=driver)
+
+
+def _sqlite(address: URL, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        address, pool_size=pool_size, max_overflow=pool_size, connect_args={"timeout": SQLITE_WAITS}
+    )
+    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # else the driver decides on its own when a transaction begins
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """A unit of work takes the write lock at once: to upgrade a read transaction fails as soon as two try.
+
+    A read is a single statement, and that is a transaction of its own.
+    """
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@asynccontextmanager
+async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A pooled connection; what was not committed is rolled back. Raises `StoreUnreachable`."""
+    try:
+        connection = await engine.connect()
+    except _NO_WAY_IN as why:
+        raise StoreUnreachable(_one_line(engine, why)) from why
+    try:
+        yield connection
+    finally:
+        await asyncio.shield(connection.close())
+
+
+def _one_line(engine: AsyncEngine, why: BaseException) -> str:
+    cause = getattr(why, "orig", None) or why
+    reason = (str(cause).strip().splitlines() or [""])[0].rstrip(".") or type(cause).__name__
+    return f"cannot open {engine.url.render_as_string(hide_password=True)}: {reason}"
+
+
+class Reads:
+    """Statements that stand alone, outside any unit of work and without a transaction's round trips."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        alone = engine.dialect.name == "postgresql"
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT") if alone else engine
+
+    async def rows(self, statement: Executable) -> Sequence[AnyRow]:
+        """All rows of one statement, asked once more when the pooled connection turns out to be dead."""
+        try:
+            return await self._ask(statement)
+        except DBAPIError as why:
+            if not why.connection_invalidated:
+                raise
+            return await self._ask(statement)
+
+    async def _ask(self, statement: Executable) -> Sequence[AnyRow]:
+        async with connected(self._engine) as connection:
+            return (await connection.execute(statement)).all()

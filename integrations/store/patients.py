@@ -1,0 +1,161 @@
+"""Patients, recognised by their national number or by whoever vouches for them."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.national_id import NationalId
+from domain.patient import Identity, Patient
+from integrations.store.sealing import Sealing
+from integrations.store.tables import PATIENT, PATIENT_IDENTITY
+from integrations.store.types import AnyRow
+from integrations.store.upserts import insert_for
+
+P, I = PATIENT.c, PATIENT_IDENTITY.c  # noqa: E741
+
+SEALED = "patient.national_id"
+
+
+class SqlPatients:
+    def __init__(self, connection: AsyncConnection, sealing: Sealing) -> None:
+        self._connection = connection
+        self._sealing = sealing
+
+    async def get(self, tenant_id: str, id: UUID) -> Patient | None:
+        return await self._find(select(PATIENT).where(P.tenant_id == tenant_id, P.id == id))
+
+    async def recognise(self, tenant_id: str, identity: Identity, new_id: UUID) -> Patient:
+        """One person stays one patient, whoever they sign in through; two numbers are never made one patient."""
+        linked = await self._vouched_for(tenant_id, identity)
+        patient = await self._numbered(tenant_id, identity.national_id) or _unless_another(linked, identity)
+        if patient is None:
+            patient = await self._create(_new(tenant_id, new_id, identity))
+        if linked is None or linked.id != patient.id:
+            patient = await self._link(patient, identity, new_id, relink=linked is not None)
+        current = _brought_up_to_date(patient, identity)
+        if current != patient:
+            await self._connection.execute(
+                update(PATIENT).where(P.tenant_id == tenant_id, P.id == current.id).values(self._values(current))
+            )
+        return current
+
+    async def _vouched_for(self, tenant_id: str, identity: Identity) -> Patient | None:
+        return await self._find(
+            select(PATIENT)
+            .join(PATIENT_IDENTITY, (I.tenant_id == P.tenant_id) & (I.patient_id == P.id))
+            .where(I.tenant_id == tenant_id, I.issuer == identity.issuer, I.subject == identity.subject)
+        )
+
+    async def _numbered(self, tenant_id: str, number: NationalId | None) -> Patient | None:
+        if number is None:
+            return None
+        index = self._index(tenant_id, number)
+        return await self._find(select(PATIENT).where(P.tenant_id == tenant_id, P.national_index == index))
+
+    async def _create(self, patient: Patient) -> Patient:
+        """Whoever else creates the same person at this moment is waited for, and then theirs is the patient."""
+        added = await self._connection.execute(
+            insert_for(self._connection, PATIENT)
+            .values(self._values(patient))
+            .on_conflict_do_nothing(index_elements=["tenant_id", "national_index"])
+            .returning(P.id)
+        )
+        if added.first() is not None:
+            return patient
+        return await self._numbered(patient.tenant_id, patient.national_id) or patient
+
+    async def _link(self, patient: Patient, identity: Identity, new_id: UUID, *, relink: bool) -> Patient:
+        place = {"tenant_id": patient.tenant_id, "issuer": identity.issuer, "subject": identity.subject}
+        here = [I[name] == part for name, part in place.items()]
+        if relink:
+            await self._connection.execute(update(PATIENT_IDENTITY).where(*here).values(patient_id=patient.id))
+            return patient
+        added = await self._connection.execute(
+            insert_for(self._connection, PATIENT_IDENTITY)
+            .values(**place, patient_id=patient.id)
+            .on_conflict_do_nothing(index_elements=list(place))
+            .returning(I.patient_id)
+        )
+        if added.first() is not None:
+            return patient
+        first = _unless_another(await self._vouched_for(patient.tenant_id, identity), identity)
+        if first is None or first.id == patient.id or patient.id != new_id or patient.national_id:
+            return patient
+        # Two first logins at once of a person without a number: the other one's patient it is.
+        await self._connection.execute(delete(PATIENT).where(P.tenant_id == patient.tenant_id, P.id == new_id))
+        return first
+
+    async def _find(self, statement: Any) -> Patient | None:
+        row = (await self._connection.execute(statement)).first()
+        return self._patient(row) if row else None
+
+    def _patient(self, row: AnyRow) -> Patient:
+        number = None
+        if row.national_sealed is not None:
+            plain = self._sealing.open(row.tenant_id, SEALED, str(row.id), row.national_sealed)
+            number = msgspec.json.decode(plain, type=NationalId)
+        return Patient(
+            tenant_id=row.tenant_id,
+            id=row.id,
+            name=row.name,
+            birth_date=row.birth_date,
+            national_id=number,
+            phone=row.phone,
+            email=row.email,
+            language=row.language,
+        )
+
+    def _values(self, patient: Patient) -> dict[str, Any]:
+        number = patient.national_id
+        plain = msgspec.json.encode(number, order="sorted") if number else None
+        return {
+            "tenant_id": patient.tenant_id,
+            "id": patient.id,
+            "name": patient.name,
+            "birth_date": patient.birth_date,
+            "national_sealed": plain and self._sealing.seal(patient.tenant_id, SEALED, str(patient.id), plain),
+            "national_index": number and self._index(patient.tenant_id, number),
+            "phone": patient.phone,
+            "email": patient.email,
+            "language": patient.language,
+        }
+
+    def _index(self, tenant_id: str, number: NationalId) -> bytes:
+        return self._sealing.index(tenant_id, SEALED, f"{number.country}:{number.number}".encode())
+
+
+def _unless_another(linked: Patient | None, identity: Identity) -> Patient | None:
+    """An issuer's subject who now comes with another number is another person."""
+    if linked is None or linked.national_id is None or identity.national_id is None:
+        return linked
+    return linked if linked.national_id == identity.national_id else None
+
+
+def _new(tenant_id: str, id: UUID, identity: Identity) -> Patient:
+    return Patient(
+        tenant_id=tenant_id,
+        id=id,
+        name=identity.name,
+        birth_date=identity.birth_date,
+        national_id=identity.national_id,
+        phone=identity.phone,
+        email=identity.email,
+        language=identity.language,
+    )
+
+
+def _brought_up_to_date(patient: Patient, identity: Identity) -> Patient:
+    """What the issuer does not tell stays as it was."""
+    return replace(
+        patient,
+        name=identity.name,
+        birth_date=identity.birth_date or patient.birth_date,
+        national_id=patient.national_id or identity.national_id,
+        phone=identity.phone or patient.phone,
+        email=identity.email or patient.email,
+        language=identity.language or patient.language,
+    )

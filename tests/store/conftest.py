@@ -1,0 +1,52 @@
+"""The store's tests run on both engines, each with two tenants whose rows have the same ids."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.catalogue import Seed
+from integrations.store.sealing import Sealing
+from integrations.store.work import StartSqlWork
+from tests.store.making import NOW, SECRET, TENANTS, make_tenant
+
+
+class Stopped:
+    """A clock that stands still."""
+
+    def now(self) -> Any:
+        return NOW
+
+
+@pytest.fixture
+async def start(engine: AsyncEngine) -> AsyncIterator[StartSqlWork]:
+    """Units of work over a database with two tenants."""
+    start = StartSqlWork(engine, Sealing(SECRET), Stopped())
+    async with start() as work:
+        for tenant_id in TENANTS:
+            await work.catalogue.put_seed(Seed(tenant=make_tenant(tenant_id)))
+        await work.commit()
+    yield start
+
+
+@pytest.fixture
+def statements(engine: AsyncEngine) -> Callable[[], Any]:
+    """`with statements() as seen:` collects what is sent to the database."""
+
+    @contextmanager
+    def watch() -> Iterator[list[str]]:
+        seen: list[str] = []
+
+        def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            seen.append(statement)
+
+        event.listen(engine.sync_engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+    return watch
