@@ -1,0 +1,124 @@
+"""Finding a visit's Appointment in its EHR."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from msgspec import Raw
+
+from domain.endpoint import Endpoint
+from domain.ports import AppointmentState, EhrAppointment, EhrUnavailable, Visit
+from domain.refusals import Refused, RejectedByEhr
+from integrations.fhir.client import FhirClient, only_reading, path_to, token
+from integrations.fhir.failures import FhirFailure
+from integrations.fhir.paging import pages
+from integrations.fhir.reading import appointment_of, is_of, role_of, value_of
+from integrations.fhir.wire import Appointment, decode
+from integrations.fhir.writing import in_utc, person_identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An Appointment as it stands: the whole resource, its version where the server has versions, and the gist."""
+
+    resource: dict[str, Any]
+    version: str | None
+    appointment: EhrAppointment
+
+    @property
+    def state(self) -> AppointmentState:
+        return self.appointment.state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Existing:
+    client: FhirClient
+    endpoint: Endpoint
+
+    async def held(self, visit: Visit) -> Held | None:
+        """By its id where that is known, else by our booking number, else by who, when and with whom.
+
+        Raises `EhrUnavailable` or `Unreadable` where there is no telling: None means that it is not there.
+        """
+        held = await self._read(visit.ehr_id) if visit.ehr_id else None
+        return held or await self._search(visit)
+
+    async def before_writing(self, visit: Visit) -> Held:
+        """The same, right before it is changed: what goes wrong here has changed nothing. Raises `Refused`."""
+        with only_reading():
+            held = await self.held(visit)
+        if held is None:
+            raise Refused(RejectedByEhr("the EHR has no such Appointment"))
+        return held
+
+    async def _read(self, id: str) -> Held | None:
+        """None where there is no such Appointment, or where the server lets nobody read one by id."""
+        try:
+            answer = await self.client.send("GET", path_to("Appointment", id))
+        except FhirFailure:
+            return None
+        found = decode(answer.body, Appointment)
+        return _held(found, answer.body, answer.headers.get("ETag", ""))
+
+    async def _search(self, visit: Visit) -> Held | None:
+        try:
+            found, obeyed = await self._by_number(visit)
+        except FhirFailure:
+            found, obeyed = [], False
+        if not found and not obeyed:
+            found = [(each, raw) async for each, raw in self._by_person(visit)]
+        return _best([_held(each, raw) for each, raw in found])
+
+    async def _by_number(self, visit: Visit) -> tuple[list[tuple[Appointment, Raw]], bool]:
+        """Those with our number, and whether the server looked for it at all: one that does not answers others too."""
+        asked = {"identifier": token(self.endpoint.booking_system, str(visit.booking_id))}
+        found = 0
+        ours: list[tuple[Appointment, Raw]] = []
+        async for each, raw in self._matching(asked):
+            found += 1
+            if not is_of(visit, self.endpoint, each.identifier):
+                return ours, False
+            ours.append((each, raw))
+        return ours, len(ours) == found
+
+    async def _by_person(self, visit: Visit) -> AsyncIterator[tuple[Appointment, Raw]]:
+        """The patient's Appointment at that start with that practitioner, unless it is another booking of ours."""
+        person = person_identifier(visit.patient)
+        minute = (f"ge{in_utc(visit.start)}", f"lt{in_utc(visit.start + timedelta(minutes=1))}")
+        asked = {"patient.identifier": token(person["system"], person["value"]), "date": list(minute)}
+        async for each, raw in self._matching(asked):
+            number = value_of(each.identifier, self.endpoint.booking_system)
+            if number not in (None, str(visit.booking_id)) or each.start != visit.start:
+                continue
+            if role_of(each) in (None, visit.practitioner_ehr_id):
+                yield each, raw
+
+    async def _matching(self, asked: Mapping[str, Any]) -> AsyncIterator[tuple[Appointment, Raw]]:
+        async for page in pages(self.client, "Appointment", asked):
+            for entry in page.entry:
+                found = decode(entry.resource, Appointment)
+                if found.resourceType == "Appointment":
+                    yield found, entry.resource
+
+
+def version(version_id: str, tag: str = "") -> str | None:
+    """As `If-Match` wants it: weak and in quotes, for without them servers ignore it in silence."""
+    if version_id:
+        return f'W/"{version_id}"'
+    return tag if tag.startswith(('W/"', '"')) else None
+
+
+def _held(found: Appointment, body: bytes | Raw, tag: str = "") -> Held | None:
+    """None for a proposal or request that nobody has agreed to."""
+    appointment = appointment_of(found)
+    known = version(found.meta.versionId if found.meta else "", tag)
+    return Held(decode(body, dict[str, Any]), known, appointment) if appointment else None
+
+
+def _best(found: list[Held | None]) -> Held | None:
+    """The booked one, where an earlier one under the same number was cancelled."""
+    agreed = [held for held in found if held]
+    if found and not agreed:
+        raise EhrUnavailable("the Appointment is requested but not yet agreed to")
+    return min(agreed, key=lambda each: each.state is not AppointmentState.BOOKED, default=None)

@@ -1,0 +1,51 @@
+"""Following a Bundle's `next` links, never away from the server and never for ever."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from domain.ports import EhrUnavailable
+from integrations.fhir.client import FhirClient
+from integrations.fhir.wire import Bundle, R, Unreadable, bundle, complaints, issues, within
+
+MOST_PAGES = 50
+
+
+async def pages(client: FhirClient, path: str, params: Mapping[str, Any]) -> AsyncIterator[Bundle]:
+    """Page after page. Raises `FhirFailure`, `Unreadable` or `EhrUnavailable`, at times after some good pages."""
+    page = bundle(await client.read_bytes(path, params))
+    visited: set[str] = set()
+    while True:
+        yield page
+        if page.next is None:
+            return
+        following = _address(client.url, path, page.next)
+        if following in visited or len(visited) + 1 >= MOST_PAGES:
+            raise EhrUnavailable(f"no end to the pages of {path}")
+        visited.add(following)
+        page = bundle(await client.read_bytes(following))
+
+
+async def every(client: FhirClient, path: str, params: Mapping[str, Any], kind: type[R]) -> AsyncIterator[R]:
+    """Every readable resource of that type; says at the end that some could not be read or were left out."""
+    trouble: EhrUnavailable | None = None
+    async for page in pages(client, path, params):
+        for resource in within(page, kind):
+            if isinstance(resource, Unreadable):
+                trouble = EhrUnavailable(str(resource))
+            else:
+                yield resource
+        if told := complaints(issues(page)):
+            trouble = EhrUnavailable(f"an answer with complaints: {sorted({issue.code for issue in told})}")
+    if trouble:
+        raise trouble
+
+
+def _address(base: str, path: str, link: str) -> str:
+    """A relative link is relative to the server's base, but for a bare query, which is for the same path."""
+    if urlsplit(link).scheme or link.startswith("//"):
+        return link if not link.startswith("//") else f"{urlsplit(base).scheme}:{link}"
+    if link.startswith("?"):
+        return f"{base}/{path}{link}"
+    root = urlsplit(base).path.rstrip("/") + "/"
+    return f"{base}/{link.removeprefix(root).lstrip('/')}"
