@@ -1,0 +1,106 @@
+"""`python -m api demo | serve | worker | migrate | import | schema`: settings come from the environment."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from api.bootstrap import EXPECTED, Unready, build_app, import_seed, migrate, open_house, work
+from api.demo import demo, demo_defaults
+from api.schema.schema import schema
+from api.serving import PortBusy, authority, listen, port_of, server
+from api.settings import Settings, SettingsInvalid, read_settings
+
+COULD_NOT = 2
+"""The exit code when something outside this program must be put right first."""
+
+INTERRUPTED = 130
+"""What a shell expects of work that Ctrl-C has cut short."""
+
+
+def serve(settings: Settings) -> None:
+    listener = listen(settings.host, settings.port)
+    settings = replace(settings, port=port_of(listener))
+    settings.check_public_url()
+
+    async def run() -> None:
+        app = await build_app(settings)
+        print(f"serving on http://{authority(settings.host, settings.port)}/graphql", flush=True)  # noqa: T201
+        await server(app, settings.log_level).serve(sockets=[listener])
+
+    asyncio.run(run())
+
+
+def worker(settings: Settings) -> None:
+    async def run() -> None:
+        await _ready(settings)
+        await work(settings)
+
+    asyncio.run(run())
+
+
+def import_(settings: Settings) -> None:
+    if not settings.seed:
+        raise SettingsInvalid("ITB_SEED: must name the seed file to import")
+
+    async def run() -> list[str]:
+        await _ready(settings)
+        return await import_seed(settings, os.environ)
+
+    if silent := asyncio.run(run()):
+        raise SettingsInvalid(f"not imported, no answer from: {', '.join(silent)}")
+
+
+async def _ready(settings: Settings) -> None:
+    """Raises `Unready` for a database that is not migrated, `StoreUnreachable` for none."""
+    house = open_house(settings)
+    try:
+        if not await house.database_ready():
+            raise Unready("the database is not migrated: run `python -m api migrate` first")
+    finally:
+        await house.close()
+
+
+VERBS: Mapping[str, Callable[[Settings], None]] = {
+    "demo": demo,
+    "serve": serve,
+    "worker": worker,
+    "migrate": migrate,
+    "import": import_,
+}
+STAY = ("demo", "serve", "worker")
+"""These run until they are told to stop; to be told so is no failure."""
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["schema"]:
+        print(schema.as_str())  # noqa: T201
+        return 0
+    if len(arguments) != 1 or arguments[0] not in VERBS:
+        return _could_not(f"usage: python -m api {' | '.join([*VERBS, 'schema'])}")
+    # Supervisors stop with SIGTERM what a keyboard stops with SIGINT; process 1 of a container would not even notice.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    verb = arguments[0]
+    try:
+        settings = read_settings(os.environ, **(demo_defaults(os.environ) if verb == "demo" else {}))
+        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        VERBS[verb](settings)
+    except (SettingsInvalid, PortBusy, *EXPECTED) as problem:
+        return _could_not(str(problem))
+    except KeyboardInterrupt:
+        return 0 if verb in STAY else INTERRUPTED
+    return 0
+
+
+def _could_not(message: str) -> int:
+    with suppress(OSError):
+        print(f"itb: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    return COULD_NOT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

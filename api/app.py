@@ -1,0 +1,115 @@
+"""The ASGI application: GraphQL, login and health under one roof."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from api.auth import WhoAsks
+from api.context import Context
+from api.http import GraphQLEndpoint
+from api.languages import wanted_languages
+from api.loaders import Loaders
+from api.schema.schema import schema
+from api.settings import Settings
+from api.signing import Signer
+from api.tenants import TenantDirectory
+from api.worker import work_forever
+from domain.ports import BookingReads, Catalogue, Clock, Limiter
+from domain.usecases import UseCases
+
+MOST_BYTES = 256 * 1024
+"""Of a request's body; the longest sensible operation is a tenth of it."""
+
+HOLD_WINDOW = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """Everything a request may need, put together by `bootstrap`."""
+
+    settings: Settings
+    catalogue: Catalogue
+    reads: BookingReads
+    clock: Clock
+    use: UseCases
+    signer: Signer
+    tenants: TenantDirectory
+    who_asks: WhoAsks
+    limiter: Limiter
+    database_ready: Callable[[], Awaitable[bool]]
+    redis_ready: Callable[[], Awaitable[bool | None]]
+    close: Callable[[], Awaitable[None]]
+
+    async def context(self, request: Request, response: Response, request_id: str) -> Context:
+        """Raises `BadInput` for an unknown tenant, `Unauthenticated` for a token that is not valid."""
+        headers = request.headers
+        tenant = await self.tenants.of(host=headers.get("host"), slug=headers.get("x-tenant"))
+        languages = wanted_languages(headers.get("accept-language"), tenant.languages, tenant.default_language)
+        response.headers["Content-Language"] = languages[0]
+        response.headers["Vary"] = "Accept-Language, Authorization, Cookie, X-Tenant"
+        address = self._address(request)
+        return Context(
+            tenant=tenant,
+            languages=languages,
+            public_url=self.settings.base_url,
+            catalogue=self.catalogue,
+            booking_reads=self.reads,
+            loaders=Loaders(self.catalogue, self.reads, self.use.see_sources, tenant.id),
+            signer=self.signer,
+            clock=self.clock,
+            use=self.use,
+            address=address,
+            request_id=request_id,
+            find_viewer=await self.who_asks(request, tenant),
+            may_hold=lambda: self.limiter.allows(
+                f"hold:{tenant.id}:{address}", self.settings.holds_per_address, HOLD_WINDOW
+            ),
+        )
+
+    def _address(self, request: Request) -> str:
+        """The caller's; a proxy's header counts only from a proxy that is listed."""
+        peer = request.client.host if request.client else ""
+        if peer in self.settings.trusted_proxies.split(","):
+            return request.headers.get("x-forwarded-for", peer).split(",")[-1].strip()
+        return peer
+
+
+def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
+    """`routes` are the login's and health's. The house is closed when the server stops."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()
+        work = asyncio.create_task(_work(house))
+        try:
+            yield
+        finally:
+            work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+            await house.close()
+
+    endpoint = GraphQLEndpoint(schema, house.context)
+    return Starlette(
+        routes=[Route("/", _home), Route("/graphql", endpoint), *routes],
+        lifespan=lifespan,
+        max_body_size=MOST_BYTES,
+    )
+
+
+async def _work(house: House) -> None:
+    if house.settings.worker:
+        await work_forever(house.use, house.settings.check_interval)
+
+
+async def _home(_: Request) -> Response:
+    return PlainTextResponse("ITB: book care over every clinic's record system.\nPOST GraphQL to /graphql\n")

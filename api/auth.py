@@ -1,0 +1,58 @@
+"""Who is asking: a browser's session cookie or an app's bearer token."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.requests import Request
+
+from api.errors import Unauthenticated, UpstreamDown
+from domain.patient import Identity
+from domain.tenant import Tenant
+from domain.usecases.sign_in import SignIn, Viewer
+
+
+class Bearer(Protocol):
+    """Validates access tokens. The two errors it may raise are given beside it: they belong to its package."""
+
+    async def identity(self, token: str) -> Identity: ...
+
+
+def cookie_name(https: bool) -> str:
+    """`__Host-` binds a cookie to this host over https; HTTP clients drop such cookies over plain http."""
+    return "__Host-sid" if https else "sid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhoAsks:
+    sign_in: SignIn
+    bearer: Bearer
+    refused: type[Exception]
+    unavailable: type[Exception]
+    https: bool
+
+    async def __call__(self, request: Request, tenant: Tenant) -> Callable[[], Awaitable[Viewer | None]]:
+        """Checks a bearer at once, so that a bad one is refused whatever is asked; looks the patient up when needed.
+
+        Raises `Unauthenticated` or `UpstreamDown`.
+        """
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            identity = await self._identity(token.strip())
+            return lambda: self.sign_in.recognise(tenant, identity)
+        if scheme:
+            raise Unauthenticated("Only bearer tokens are understood.")
+        secret = request.cookies.get(cookie_name(self.https))
+
+        async def of_session() -> Viewer | None:
+            return await self.sign_in.viewer(tenant, secret) if secret else None
+
+        return of_session
+
+    async def _identity(self, token: str) -> Identity:
+        try:
+            return await self.bearer.identity(token)
+        except self.refused as refused:
+            raise Unauthenticated("The access token is not valid here.") from refused
+        except self.unavailable as down:
+            raise UpstreamDown("The identity provider cannot be reached.") from down

@@ -1,0 +1,139 @@
+"""Sign a browser in: to the identity provider and back, with the held time kept."""
+
+import logging
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from api.auth import cookie_name
+from api.errors import BadInput
+from api.return_to import return_to_allowed
+from api.signing import Signer, Tampered
+from api.tenants import TenantDirectory
+from domain.audit import Actor, ActorKind
+from domain.patient import Identity
+from domain.tenant import Tenant
+from domain.usecases import UseCases
+
+log = logging.getLogger(__name__)
+
+ATTEMPT_SECONDS = 900
+"""How long a login may take; the attempt's cookie lives as long."""
+
+
+class Attempt(Protocol):
+    """What a browser brought along when its login began."""
+
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def return_to(self) -> str: ...
+    @property
+    def hold_token(self) -> str | None: ...
+
+
+class BrowserLogin(Protocol):
+    def start(
+        self, request: Request, redirect_uri: str, attempt: Any, *, login_hint: str | None = None
+    ) -> Awaitable[Response]: ...
+    def finish(self, request: Request) -> Awaitable[tuple[Identity, Attempt]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """`failed` is what the provider's side raises; `attempt` makes an attempt's data."""
+
+    browser: BrowserLogin
+    attempt: type[Any]
+    failed: type[Exception]
+    tenants: TenantDirectory
+    use: UseCases
+    signer: Signer
+    base_url: str
+    secret: str
+    https: bool
+
+    def app(self) -> Starlette:
+        """Mounted under /login. Its signed cookie carries login attempts only, never who is signed in."""
+        attempts = Middleware(
+            SessionMiddleware,
+            secret_key=self.secret,
+            session_cookie="login",
+            max_age=ATTEMPT_SECONDS,
+            same_site="lax",
+            https_only=self.https,
+            path="/login",
+        )
+        routes = [Route("/callback", self.finish), Route("/{provider}", self.start)]
+        return Starlette(routes=routes, middleware=[attempts])
+
+    async def start(self, request: Request) -> Response:
+        tenant = await self.tenants.of(host=request.headers.get("host"), slug=request.query_params.get("tenant"))
+        provider = next((p for p in tenant.identity_providers if p.id == request.path_params["provider"]), None)
+        if provider is None:
+            return _problem(404, "NOT_FOUND", "There is no such way to sign in.")
+        return_to = request.query_params.get("returnTo", "")
+        if not return_to_allowed(tenant, return_to):
+            return _problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")
+        attempt = self.attempt(
+            provider=provider_key(tenant, provider.id),
+            tenant_id=tenant.slug,
+            return_to=return_to,
+            hold_token=request.query_params.get("holdToken"),
+        )
+        hint = request.query_params.get("login_hint")
+        try:
+            return await self.browser.start(request, f"{self.base_url}/login/callback", attempt, login_hint=hint)
+        except self.failed as failure:
+            return _failed(failure, return_to)
+
+    async def finish(self, request: Request) -> Response:
+        try:
+            identity, attempt = await self.browser.finish(request)
+            tenant = await self.tenants.of(host=None, slug=attempt.tenant_id)
+        except self.failed as failure:
+            return _failed(failure, getattr(getattr(failure, "attempt", None), "return_to", None))
+        except BadInput as unknown:
+            return _problem(400, "BAD_USER_INPUT", str(unknown))
+        request_id = str(uuid4())
+        secret, viewer = await self.use.sign_in.open_session(tenant, identity, request_id)
+        if hold_id := self._hold_id(tenant, attempt.hold_token):
+            actor = Actor(kind=ActorKind.PATIENT, id=str(viewer.patient.id), request_id=request_id)
+            await self.use.renew_hold(tenant, actor, viewer.patient, hold_id)
+        response = RedirectResponse(attempt.return_to, status_code=303)
+        response.set_cookie(cookie_name(self.https), secret, httponly=True, secure=self.https, samesite="lax", path="/")
+        return response
+
+    def _hold_id(self, tenant: Tenant, token: str | None) -> UUID | None:
+        """A spoilt token costs the renewal, not the login."""
+        try:
+            return UUID(bytes=self.signer.open(f"hold:{tenant.id}", token)) if token else None
+        except (Tampered, ValueError):
+            return None
+
+
+def provider_key(tenant: Tenant, provider_id: str) -> str:
+    return f"{tenant.slug}.{provider_id}"
+
+
+def _failed(failure: Exception, return_to: str | None) -> Response:
+    """Back to where the person came from, with a word for the frontend; else a plain answer."""
+    log.info("login failed: %s", getattr(failure, "reason", type(failure).__name__))
+    if not return_to:
+        return _problem(400, "UNAUTHENTICATED", "The login did not succeed. Please start again.")
+    mark = "&" if "?" in return_to else "?"
+    return RedirectResponse(return_to + mark + urlencode({"login": "failed"}), status_code=303)
+
+
+def _problem(status: int, code: str, message: str) -> Response:
+    body: Mapping[str, Any] = {"errors": [{"message": message, "extensions": {"code": code}}]}
+    return JSONResponse(body, status_code=status)

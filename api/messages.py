@@ -1,0 +1,208 @@
+"""What people are told when something cannot be done: in Norwegian, Swedish and English, with a way forward."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from domain.text import LANGUAGES
+
+Texts = Mapping[str, str]
+
+
+def _said(nb: str, sv: str, en: str) -> Texts:
+    return {"nb": nb, "sv": sv, "en": en}
+
+
+REFUSALS: Mapping[str, Texts] = {
+    "SLOT_TAKEN": _said(
+        "Timen er dessverre nettopp blitt tatt. Velg en annen tid.",
+        "Tiden har tyvärr precis blivit bokad. Välj en annan tid.",
+        "Sorry, this time has just been taken. Please choose another.",
+    ),
+    "HOLD_EXPIRED": _said(
+        "Reservasjonen av timen har gått ut. Velg timen på nytt hvis den fortsatt er ledig.",
+        "Reservationen av tiden har gått ut. Välj tiden igen om den fortfarande är ledig.",
+        "Your reservation of this time has run out. Choose the time again if it is still free.",
+    ),
+    "HOLD_NOT_FOUND": _said(
+        "Vi finner ikke reservasjonen. Velg en tid på nytt.",
+        "Vi hittar inte reservationen. Välj en tid igen.",
+        "We cannot find this reservation. Please choose a time again.",
+    ),
+    "HOLD_LIMIT": _said(
+        "Det er reservert for mange timer herfra på kort tid. Vent noen minutter og prøv igjen.",
+        "För många tider har reserverats härifrån på kort tid. Vänta några minuter och försök igen.",
+        "Too many times have been reserved from here in a short while. Wait a few minutes and try again.",
+    ),
+    "NOT_ENOUGH_NOTICE": _said(
+        "Timen starter for snart til å kunne bestilles på nett. Velg en senere tid.",
+        "Tiden börjar för snart för att kunna bokas på nätet. Välj en senare tid.",
+        "This time starts too soon to be booked online. Please choose a later one.",
+    ),
+    "NOT_ENOUGH_NOTICE_BEFORE": _said(
+        "Timen starter for snart til å kunne bestilles på nett. Velg en tid fra {earliest}.",
+        "Tiden börjar för snart för att kunna bokas på nätet. Välj en tid från {earliest}.",
+        "This time starts too soon to be booked online. Please choose one from {earliest}.",
+    ),
+    "TOO_YOUNG": _said(
+        "Du må ha fylt {minimum_age} år på timens dato for å bestille her. Ring klinikken, så hjelper de deg.",
+        "Du måste ha fyllt {minimum_age} år på besöksdagen för att boka här. Ring kliniken, så hjälper de dig.",
+        "You must be {minimum_age} or older on the day of the visit to book here. Call the clinic for help.",
+    ),
+    "AGE_UNKNOWN": _said(
+        "Her må man ha fylt {minimum_age} år, og innloggingen oppga ikke fødselsdatoen din. Logg inn på en annen måte.",
+        "Här måste man ha fyllt {minimum_age} år, och inloggningen angav inget födelsedatum. Logga in på annat sätt.",
+        "You must be at least {minimum_age} here, and your login did not tell us your date of birth. "
+        "Sign in another way.",
+    ),
+    "PATIENT_DOUBLE_BOOKED": _said(
+        "Du har allerede en time som overlapper med denne.",
+        "Du har redan en tid som krockar med den här.",
+        "You already have a visit that overlaps with this time.",
+    ),
+    "CLINIC_CLOSED": _said(
+        "Klinikken tar ikke imot bestillinger på nett. Ring klinikken for å bestille time.",
+        "Kliniken tar inte emot bokningar på nätet. Ring kliniken för att boka tid.",
+        "This clinic does not take bookings online. Please call the clinic.",
+    ),
+    "TREATMENT_NOT_OFFERED": _said(
+        "Behandlingen tilbys ikke lenger her. Velg en annen behandling eller klinikk.",
+        "Behandlingen erbjuds inte längre här. Välj en annan behandling eller klinik.",
+        "This treatment is no longer offered here. Choose another treatment or clinic.",
+    ),
+    "CAMPAIGN_INVALID": _said(
+        "Koden gjelder ikke for denne timen. Sjekk at den er riktig skrevet, eller bestill uten kode.",
+        "Koden gäller inte för den här tiden. Kontrollera stavningen, eller boka utan kod.",
+        "This code does not apply to this time. Check the spelling, or book without a code.",
+    ),
+    "CAMPAIGN_EXHAUSTED": _said(
+        "Kampanjen er brukt opp. Du kan fortsatt bestille uten kode.",
+        "Kampanjen är slut. Du kan fortfarande boka utan kod.",
+        "This campaign has been used up. You can still book without a code.",
+    ),
+    "TERMS_NOT_ACCEPTED": _said(
+        "Les og godta vilkårene (versjon {version}) for å bestille.",
+        "Läs och godkänn villkoren (version {version}) för att boka.",
+        "Read and accept the terms (version {version}) to book.",
+    ),
+    "NATIONAL_ID_REQUIRED": _said(
+        "Klinikken trenger fødselsnummeret ditt. Logg inn med BankID eller Vipps.",
+        "Kliniken behöver ditt personnummer. Logga in med BankID.",
+        "The clinic needs your national identity number. Sign in with BankID or Vipps.",
+    ),
+    "CHANGE_NOT_ALLOWED": _said(
+        "Timen kan ikke endres her.", "Tiden kan inte ändras här.", "This booking cannot be changed here."
+    ),
+    "STALE_VERSION": _said(
+        "Timen er endret i mellomtiden. Se over den på nytt og prøv igjen.",
+        "Bokningen har ändrats under tiden. Titta igenom den och försök igen.",
+        "The booking has changed in the meantime. Look it over and try again.",
+    ),
+    "UPSTREAM_UNAVAILABLE": _said(
+        "Klinikkens system svarer ikke akkurat nå. Prøv igjen om litt, eller ring klinikken.",
+        "Klinikens system svarar inte just nu. Försök igen om en stund, eller ring kliniken.",
+        "The clinic's system is not answering right now. Try again in a while, or call the clinic.",
+    ),
+    "REJECTED_BY_EHR": _said(
+        "Klinikken kunne ikke ta imot bestillingen. Velg en annen tid, eller ring klinikken.",
+        "Kliniken kunde inte ta emot bokningen. Välj en annan tid, eller ring kliniken.",
+        "The clinic could not accept this booking. Choose another time, or call the clinic.",
+    ),
+    "IDEMPOTENCY_KEY_REUSED": _said(
+        "Forespørselen er allerede brukt til noe annet. Last siden på nytt og prøv igjen.",
+        "Begäran har redan använts till något annat. Ladda om sidan och försök igen.",
+        "This request was already used for something else. Reload the page and try again.",
+    ),
+    "IN_PROGRESS": _said(
+        "Vi holder allerede på med dette. Vent litt, så kommer svaret.",
+        "Vi arbetar redan med detta. Vänta lite, så kommer svaret.",
+        "We are already working on this. Wait a moment for the answer.",
+    ),
+    "INVALID_INPUT": _said(
+        "Noe er ikke riktig fylt ut. Rett det og prøv igjen.",
+        "Något är inte rätt ifyllt. Rätta det och försök igen.",
+        "Something is not filled in correctly. Put it right and try again.",
+    ),
+    "NOT_FOUND": _said(
+        "Vi finner ikke det du leter etter. Det kan være fjernet.",
+        "Vi hittar inte det du söker. Det kan ha tagits bort.",
+        "We cannot find what you are looking for. It may have been removed.",
+    ),
+}
+
+CHANGE_REFUSALS: Mapping[str, Texts] = {
+    "NOT_ALLOWED": _said(
+        "Timen kan ikke endres på nett.", "Tiden kan inte ändras på nätet.", "This booking cannot be changed online."
+    ),
+    "TOO_LATE": _said(
+        "Det er for tett på timen til å endre den på nett.",
+        "Det är för nära inpå besöket för att ändra på nätet.",
+        "It is too close to the visit to change it online.",
+    ),
+    "GRACE_OVER": _said(
+        "Fristen for å endre timen etter bestilling er ute.",
+        "Fristen för att ändra efter bokningen har gått ut.",
+        "The time to change this booking after making it has passed.",
+    ),
+    "COUNT_EXCEEDED": _said(
+        "Timen er flyttet så mange ganger som klinikken tillater på nett.",
+        "Tiden har flyttats så många gånger som kliniken tillåter på nätet.",
+        "This booking has been moved as many times as the clinic allows online.",
+    ),
+    "ALREADY_STARTED": _said(
+        "Timen har allerede startet.", "Besöket har redan börjat.", "The visit has already started."
+    ),
+    "EHR_OFFLINE": _said(
+        "Klinikkens system svarer ikke akkurat nå. Prøv igjen om litt.",
+        "Klinikens system svarar inte just nu. Försök igen om en stund.",
+        "The clinic's system is not answering right now. Try again in a while.",
+    ),
+    "MANAGED_EXTERNALLY": _said(
+        "Timen er avtalt direkte med klinikken og endres hos dem.",
+        "Tiden är avtalad direkt med kliniken och ändras hos dem.",
+        "This visit was arranged with the clinic and is changed there.",
+    ),
+    "CALL_THE_CLINIC": _said("Ring klinikken på {phone}.", "Ring kliniken på {phone}.", "Call the clinic on {phone}."),
+}
+
+TOP_LEVEL: Mapping[str, Texts] = {
+    "UNAUTHENTICATED": _said("Du må logge inn.", "Du måste logga in.", "Please sign in."),
+    "FORBIDDEN": _said(
+        "Du har ikke tilgang til dette.", "Du har inte tillgång till detta.", "You do not have access to this."
+    ),
+    "STEP_UP_REQUIRED": _said(
+        "Logg inn på nytt for å fortsette.", "Logga in igen för att fortsätta.", "Sign in again to go on."
+    ),
+    "OPERATION_TOO_COMPLEX": _said(
+        "Det ble spurt om for mye på en gang.",
+        "För mycket efterfrågades på en gång.",
+        "Too much was asked for at once.",
+    ),
+    "RATE_LIMITED": _said(
+        "For mange forsøk. Vent litt og prøv igjen.",
+        "För många försök. Vänta lite och försök igen.",
+        "Too many attempts. Wait a little and try again.",
+    ),
+    "TIMEOUT": _said(
+        "Det tok for lang tid. Prøv igjen.",
+        "Det tog för lång tid. Försök igen.",
+        "This took too long. Please try again.",
+    ),
+    "INTERNAL_SERVER_ERROR": _said("Noe gikk galt.", "Något gick fel.", "Something went wrong."),
+}
+
+_ALL: Mapping[str, Texts] = {**REFUSALS, **CHANGE_REFUSALS, **TOP_LEVEL}
+
+
+def message(code: str, languages: Sequence[str], **values: object) -> str:
+    """The text for a code in the first wanted language that it exists in. Raises `KeyError` for an unknown code."""
+    texts = _ALL[code]
+    return next(texts[language] for language in (*languages, *LANGUAGES) if language in texts).format(**values)
+
+
+def local_time(moment: datetime, zone: ZoneInfo, languages: Sequence[str]) -> str:
+    """Day and time on the clinic's wall, to go into a sentence: "3.9. kl. 14.30", "3/9 kl. 14.30", "3/9 at 14:30"."""
+    local = moment.astimezone(zone)
+    language = next((tag for tag in languages if tag in LANGUAGES), LANGUAGES[0])
+    day = f"{local.day}.{local.month}." if language == "nb" else f"{local.day}/{local.month}"
+    return f"{day} at {local:%H:%M}" if language == "en" else f"{day} kl. {local:%H.%M}"

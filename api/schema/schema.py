@@ -1,0 +1,43 @@
+"""The public schema: patients' frontends and agencies ask this one."""
+
+import strawberry
+from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+
+from api.errors import Schema
+from api.schema.availability import AvailabilityQueries
+from api.schema.booking import Booking
+from api.schema.booking_changes import BookingMutations
+from api.schema.errors import ERROR_TYPES
+from api.schema.hold import HoldMutations, HoldQueries
+from api.schema.root_catalogue import CatalogueQueries
+from api.schema.scalars import SCALARS
+from api.schema.viewer import ViewerQueries
+
+MOST_TOKENS = 2000
+"""In one document; the largest of our own frontends' has a quarter of it."""
+
+REMEMBERED_DOCUMENTS = 500
+
+
+@strawberry.type(description="Everything that can be asked.")
+class Query(CatalogueQueries, AvailabilityQueries, HoldQueries, ViewerQueries):
+    pass
+
+
+@strawberry.type(description="Everything that can be done. Whatever is refused is told in the payload's `errors`.")
+class Mutation(HoldMutations, BookingMutations):
+    pass
+
+
+schema = Schema(
+    query=Query,
+    mutation=Mutation,
+    types=[Booking, *ERROR_TYPES],
+    config=StrawberryConfig(scalar_map=SCALARS),
+    extensions=[
+        lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
+        lambda: ParserCache(maxsize=REMEMBERED_DOCUMENTS),
+        lambda: ValidationCache(maxsize=REMEMBERED_DOCUMENTS),
+    ],
+)

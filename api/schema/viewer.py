@@ -1,0 +1,115 @@
+"""The signed-in patient: who they are, and what they have booked."""
+
+from datetime import date, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from api.schema.booking import Booking, PatientBookingConnection
+from api.schema.fields import After, Before, First, Info, Last, described_enum, list_size
+from api.schema.ids import global_id
+from api.schema.pages import MOST_OF_PATIENT, Cursors
+from api.schema.scalars import LanguageTag
+from domain import patient as domain
+from domain.patient import masked_phone
+from domain.usecases import sign_in
+
+if TYPE_CHECKING:
+    from api.context import Context
+
+
+class BookingPeriod(Enum):
+    UPCOMING = "UPCOMING"
+    PREVIOUS = "PREVIOUS"
+    ALL = "ALL"
+
+
+described_enum(
+    BookingPeriod,
+    description="Which of the patient's bookings.",
+    UPCOMING="Those still to come and still standing, soonest first.",
+    PREVIOUS="Those that are over, cancelled or refused, latest first.",
+    ALL="Every one of them, latest first.",
+)
+
+
+@strawberry.type(description="Who is treated, as the identity provider vouches for them.")
+class Patient:
+    id: strawberry.ID = strawberry.field(description="Opaque; for caches only, a patient cannot be fetched by it.")
+    name: str = strawberry.field(description="The full name, as it stands with the identity provider.")
+    birth_date: date | None = strawberry.field(description="Null when nobody vouches for one; ages are then unknown.")
+    masked_national_number: str | None = strawberry.field(
+        description="The end of the national number, enough to recognise one's own; null without one, and then nothing "
+        "can be booked."
+    )
+    masked_phone: str | None = strawberry.field(description="The end of the number given at login, or null.")
+    email: str | None = strawberry.field(description="As given at login, or null.")
+    language: LanguageTag | None = strawberry.field(description="What the patient prefers to read, or null.")
+
+    @classmethod
+    def of(cls, patient: domain.Patient) -> "Patient":
+        return cls(
+            id=global_id("Patient", patient.id),
+            name=patient.name,
+            birth_date=patient.birth_date,
+            masked_national_number=patient.national_id.masked if patient.national_id else None,
+            masked_phone=masked_phone(patient.phone),
+            email=patient.email,
+            language=LanguageTag(patient.language) if patient.language else None,
+        )
+
+
+@strawberry.type(description="The signed-in patient's own corner. Nobody else's is ever shown.")
+class Viewer:
+    id: strawberry.ID = strawberry.field(description="Opaque; for caches only.")
+    patient: Patient = strawberry.field(description="Who is signed in.")
+    session_expires_at: datetime = strawberry.field(
+        description="When the sign-in ends by itself; being active keeps a browser's session up to eight hours."
+    )
+    source: strawberry.Private[sign_in.Viewer]
+
+    @classmethod
+    def of(cls, viewer: sign_in.Viewer) -> "Viewer":
+        return cls(
+            id=global_id("Viewer", viewer.patient.id),
+            patient=Patient.of(viewer.patient),
+            session_expires_at=viewer.expires_at,
+            source=viewer,
+        )
+
+    @strawberry.field(
+        description="What the patient has booked through this service, holds left out. At most 50 a page.",
+        directives=[list_size()],
+    )
+    async def bookings(
+        self,
+        info: Info,
+        when: Annotated[
+            BookingPeriod, strawberry.argument(description="Those to come, those that are over, or all.")
+        ] = BookingPeriod.UPCOMING,
+        first: First = strawberry.UNSET,
+        after: After = strawberry.UNSET,
+        last: Last = strawberry.UNSET,
+        before: Before = strawberry.UNSET,
+    ) -> PatientBookingConnection:
+        context = info.context
+        cursors = Cursors.of(context, f"bookings:{self.source.patient.id}", when.value)
+        request = cursors.request(first, after, last, before, most=MOST_OF_PATIENT)
+        page = await context.booking_reads.of_patient(
+            context.tenant.id, self.source.patient.id, context.clock.now(), when.value, request
+        )
+        built = [Booking.of(booking, context) for booking in page.items]
+        return PatientBookingConnection(page=page, cursors=cursors, built=built, sources=[])
+
+
+async def viewer_of(context: "Context") -> Viewer | None:
+    viewer = await context.viewer()
+    return Viewer.of(viewer) if viewer else None
+
+
+@strawberry.type
+class ViewerQueries:
+    @strawberry.field(description="The signed-in patient; null when nobody is signed in.")
+    async def viewer(self, info: Info) -> Viewer | None:
+        return await viewer_of(info.context)

@@ -1,0 +1,198 @@
+"""Every setting, from the environment: one documented field each."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from datetime import timedelta
+from ipaddress import ip_address
+from math import isfinite
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from domain.timing import Timing
+
+PREFIX = "ITB_"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SHORTEST_SECRET = 32
+
+PORTS = ("port", "demo_ehr_no_port", "demo_ehr_se_port", "demo_oidc_port")
+LENGTHS = (
+    *("find_deadline", "look_up_deadline", "book_deadline", "check_interval"),
+    *("hold_seconds", "hold_cap_seconds"),
+)
+LONGEST = 86_400
+"""Seconds: a day, far beyond what any of these is meant for."""
+
+COUNTS = ("database_pool", "holds_per_address")
+
+
+class SettingsInvalid(Exception):
+    """A setting is missing or wrong; the message names it and says what would be right, on one line."""
+
+
+def setting(doc: str, default: Any = MISSING, *, secret: bool = False) -> Any:
+    """A field with its documentation; `secret` keeps its value out of `repr` and of every message."""
+    metadata = {"doc": doc}
+    if default is MISSING:
+        return field(metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Read once at start from `ITB_<NAME>`. Durations are seconds."""
+
+    secret: str = setting(
+        "At least 32 characters of randomness: signs slot ids, hold tokens and cursors, seals national numbers. "
+        "Changing it makes what was signed or sealed before unreadable.",
+        secret=True,
+    )
+    oidc_issuer: str = setting("The identity provider's issuer URL; its discovery document is read from there.")
+    database_url: str = setting("`sqlite:///path` or `postgresql://user@host:port/name`.", "sqlite:///itb.db")
+    database_pool: int = setting("Connections to the database that one process keeps at most.", 10)
+    redis_url: str = setting("`redis://host:port/0`. Empty: one process counts by itself, without Redis.", "")
+    host: str = setting("The address to listen on.", "127.0.0.1")
+    port: int = setting("The port to listen on; 0 takes a free one.", 8000)
+    public_url: str = setting(
+        "The URL that browsers reach the API under; empty: made of host and port. http only on loopback.", ""
+    )
+    oidc_client_id: str = setting("Our client at the identity provider, for browser logins.", "itb-web")
+    oidc_client_secret: str = setting("That client's secret.", "", secret=True)
+    oidc_audience: str = setting("The audience that bearer tokens must be issued for.", "itb-api")
+    synthetic_people: bool = setting("Accept synthetic national numbers; true for demonstrations only.", False)
+    seed: str = setting("A seed file to import the catalogue by (`python -m api import`).", "")
+    worker: bool = setting("Whether `serve` also does the worker's work; false where `worker` runs alone.", True)
+    check_interval: float = setting("Seconds between looks into questions that an EHR has not answered.", 5.0)
+    find_deadline: float = setting("Seconds an EHR may take to tell its free times.", 4.0)
+    look_up_deadline: float = setting("Seconds an EHR may take to answer a look-up.", 2.0)
+    book_deadline: float = setting("Seconds an EHR may take to book, move or cancel.", 12.0)
+    hold_seconds: int = setting("Seconds a held time is kept.", 600)
+    hold_cap_seconds: int = setting("Seconds a held time is kept at most, renewed once at login.", 900)
+    holds_per_address: int = setting("Holds one address may make in ten minutes; above it HOLD_LIMIT.", 300)
+    trusted_proxies: str = setting("Addresses of proxies, separated by commas, whose X-Forwarded-For counts.", "")
+    log_level: str = setting("debug, info, warning or error.", "info")
+    demo_dir: str = setting("Where `demo` keeps its database, calendars and keys.", ".demo")
+    demo_ehr_no_port: int = setting("The Norwegian sandbox EHR of `demo`.", 8001)
+    demo_ehr_se_port: int = setting("The Swedish sandbox EHR of `demo`.", 8002)
+    demo_oidc_port: int = setting("The identity provider of `demo`.", 8003)
+
+    @property
+    def base_url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def is_https(self) -> bool:
+        return self.base_url.startswith("https:")
+
+    def check_public_url(self) -> None:
+        """For those who serve: an address to listen on is no address for browsers, unless it is loopback."""
+        if not self.public_url and self.host not in LOOPBACK:
+            raise SettingsInvalid(f"{PREFIX}PUBLIC_URL: must be set when {PREFIX}HOST is not loopback")
+
+    def timing(self) -> Timing:
+        return Timing(
+            find=self.find_deadline,
+            look_up=self.look_up_deadline,
+            book=self.book_deadline,
+            hold_lifetime=timedelta(seconds=self.hold_seconds),
+            hold_cap=timedelta(seconds=self.hold_cap_seconds),
+            check_interval=timedelta(seconds=self.check_interval),
+        )
+
+
+def read_settings(environment: Mapping[str, str], **fixed: Any) -> Settings:
+    """`fixed` values stand where the environment says nothing. Raises `SettingsInvalid`, also for unknown names."""
+    known = {PREFIX + f.name.upper(): f for f in fields(Settings)}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SettingsInvalid(f"{unknown[0]}: there is no such setting")
+    values = dict(fixed)
+    for name, spec in known.items():
+        if (raw := environment.get(name)) not in (None, ""):
+            values[spec.name] = _parsed(name, spec, str(raw))
+        elif spec.name not in values and spec.default is MISSING:
+            raise SettingsInvalid(f"{name}: must be set. {spec.metadata['doc']}")
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _parsed(name: str, spec: Field[Any], raw: str) -> Any:
+    kind = spec.type
+    if kind is bool:
+        if raw.lower() not in ("true", "false", "1", "0"):
+            raise SettingsInvalid(f"{name}: must be true or false")
+        return raw.lower() in ("true", "1")
+    if kind in (int, float):
+        try:
+            return kind(raw)
+        except ValueError:
+            raise SettingsInvalid(f"{name}: must be a number") from None
+    return raw
+
+
+def _check(settings: Settings) -> None:
+    if len(settings.secret) < SHORTEST_SECRET:
+        raise SettingsInvalid(f"{PREFIX}SECRET: must be at least {SHORTEST_SECRET} characters long")
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise SettingsInvalid(f"{PREFIX}LOG_LEVEL: must be debug, info, warning or error")
+    for proxy in filter(None, settings.trusted_proxies.split(",")):
+        _check_proxy(proxy)
+    _check_numbers(settings)
+    _check_database(settings.database_url)
+    if settings.redis_url and _parts(f"{PREFIX}REDIS_URL", settings.redis_url).scheme not in ("redis", "rediss"):
+        raise SettingsInvalid(f"{PREFIX}REDIS_URL: must start with redis:// or rediss://")
+    for name in ("public_url", "oidc_issuer"):
+        _check_url(f"{PREFIX}{name.upper()}", getattr(settings, name))
+
+
+def _check_numbers(settings: Settings) -> None:
+    for name in PORTS:
+        if not 0 <= getattr(settings, name) <= 65535:
+            raise SettingsInvalid(f"{PREFIX}{name.upper()}: must be a port, 0 to 65535")
+    for name in LENGTHS:
+        if not isfinite(getattr(settings, name)) or not 0 < getattr(settings, name) <= LONGEST:
+            raise SettingsInvalid(f"{PREFIX}{name.upper()}: must be more than 0 and at most {LONGEST} seconds")
+    for name in COUNTS:
+        if getattr(settings, name) < 1:
+            raise SettingsInvalid(f"{PREFIX}{name.upper()}: must be at least 1")
+    if settings.hold_cap_seconds < settings.hold_seconds:
+        raise SettingsInvalid(f"{PREFIX}HOLD_CAP_SECONDS: must not be less than {PREFIX}HOLD_SECONDS")
+
+
+def _check_database(url: str) -> None:
+    if not url.startswith(("sqlite:///", "postgresql://")):
+        raise SettingsInvalid(f"{PREFIX}DATABASE_URL: must start with sqlite:/// or postgresql://")
+    if url.startswith("postgresql:"):
+        _parts(f"{PREFIX}DATABASE_URL", url)
+
+
+def _check_proxy(address: str) -> None:
+    try:
+        ip_address(address)
+    except ValueError:
+        raise SettingsInvalid(
+            f"{PREFIX}TRUSTED_PROXIES: must be IP addresses, separated by commas without spaces"
+        ) from None
+
+
+def _check_url(name: str, url: str) -> None:
+    """Plain http carries cookies and tokens in the open: only loopback may use it."""
+    if not url:
+        return
+    parts = _parts(name, url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsInvalid(f"{name}: must be an http or https URL")
+    if parts.query or parts.fragment or "@" in parts.netloc or any(each.isspace() for each in url):
+        raise SettingsInvalid(f"{name}: must be a URL without query, fragment, user name and spaces")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise SettingsInvalid(f"{name}: must be https outside loopback")
+
+
+def _parts(name: str, url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise SettingsInvalid(f"{name}: must be a URL with a number as its port") from None
+    return parts

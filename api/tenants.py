@@ -1,0 +1,40 @@
+"""Which group of clinics a request is for."""
+
+from time import monotonic
+
+from api.errors import BadInput
+from domain.ports import Catalogue
+from domain.tenant import Tenant
+
+KEPT_SECONDS = 10.0
+MOST_KEPT = 1000
+
+
+class TenantDirectory:
+    """Tenants by host name or slug, remembered for seconds: every request asks, and they hardly ever change."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._kept: dict[tuple[str | None, str | None], tuple[float, Tenant | None]] = {}
+
+    async def of(self, *, host: str | None, slug: str | None) -> Tenant:
+        """The X-Tenant header's, else the host's. Raises `BadInput` when there is no such tenant."""
+        key = (None, slug) if slug else (_name_of(host), None)
+        until, tenant = self._kept.get(key, (0.0, None))
+        if until < monotonic():
+            tenant = await self._catalogue.tenant(host=key[0], slug=key[1])
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = (monotonic() + KEPT_SECONDS, tenant)
+        if tenant is None:
+            raise BadInput("No such tenant: name one by the host or by the X-Tenant header.")
+        return tenant
+
+
+def _name_of(host: str | None) -> str | None:
+    """A Host header without its port; IPv6 literals keep their brackets off."""
+    if not host:
+        return None
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()

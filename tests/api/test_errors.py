@@ -1,0 +1,290 @@
+"""Every error has a code and the request's id, says what is wrong, and gives nothing away."""
+
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from string import Formatter
+from types import SimpleNamespace
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import strawberry
+from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+
+from api.errors import BadInput, CodedError, Forbidden, Schema, Unauthenticated
+from api.messages import CHANGE_REFUSALS, REFUSALS, TOP_LEVEL, local_time, message
+from api.schema.errors import (
+    ChangeNotAllowedError,
+    Refusable,
+    SimpleError,
+    UpstreamUnavailableError,
+    UserError,
+    user_error,
+)
+from api.schema.scalars import SCALARS
+from domain.ports import EhrUnavailable
+from domain.refusals import (
+    ChangeNotAllowed,
+    ChangeRefusal,
+    InvalidInput,
+    NotEnoughNotice,
+    RefusalCode,
+    Refused,
+    TooYoung,
+    UpstreamUnavailable,
+)
+from domain.text import LANGUAGES
+
+SECRET = "01017012345"
+RAISED: dict[str, Exception] = {
+    "bug": ValueError(f"no patient {SECRET}"),
+    "outage": EhrUnavailable("connection to 10.0.0.1 refused"),
+    "late": TimeoutError(),
+    "stranger": Unauthenticated(),
+    "forbidden": Forbidden("Only for the back office."),
+    "wrong": BadInput("`after` is not a cursor of this list."),
+}
+
+
+@strawberry.type
+class DonePayload:
+    done: bool | None = None
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+@strawberry.input
+class Wanted:
+    when: datetime
+    number: int | None = None
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    def fails(self, how: str) -> str | None:
+        raise RAISED[how]
+
+    @strawberry.field
+    def at(self, when: datetime, name: Annotated[str, strawberry.argument(name="name")] = "x") -> str:
+        return when.isoformat()
+
+    @strawberry.field
+    def wanted(self, input: Wanted) -> str:
+        return input.when.isoformat()
+
+    @strawberry.field
+    def naive(self) -> datetime | None:
+        return datetime(2026, 1, 1)  # noqa: DTZ001
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation(extensions=[Refusable()])
+    async def refuse(self, info: strawberry.Info) -> DonePayload | None:
+        raise Refused(TooYoung(16), InvalidInput(("input", "comment"), "at most 1000 characters"))
+
+    @strawberry.mutation(extensions=[Refusable()])
+    async def go_out(self) -> DonePayload | None:
+        raise EhrUnavailable("no answer")
+
+
+@strawberry.type
+class Subscription:
+    @strawberry.subscription
+    async def ticks(self, start: int = 1) -> AsyncIterator[int]:
+        yield start
+        raise RuntimeError(SECRET)
+
+
+class Broken(SchemaExtension):
+    def on_execute(self) -> Any:
+        raise RuntimeError(SECRET)
+        yield
+
+
+def schema(*extensions: Any) -> Schema:
+    return Schema(
+        Query,
+        Mutation,
+        Subscription,
+        types=[SimpleError],
+        extensions=extensions,
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )
+
+
+def reader(language: str = "en", request_id: str = "r1") -> Any:
+    return SimpleNamespace(request_id=request_id, languages=(language, "nb"))
+
+
+async def error_of(query: str, *extensions: Any, variables: Any = None, context: Any = None) -> Any:
+    result = await schema(*extensions).execute(query, variables, context_value=context or reader())
+    assert result.errors
+    return result.errors[0].formatted
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "code"),
+    [
+        ("{ at(when: ", None, "GRAPHQL_PARSE_FAILED"),
+        ("{ nothing }", None, "GRAPHQL_VALIDATION_FAILED"),
+        ('{ at(when: "2026-01-01T00:00:00Z", nme: "x") }', None, "GRAPHQL_VALIDATION_FAILED"),
+        ('{ at(when: "yesterday") }', None, "BAD_USER_INPUT"),
+        ("query ($w: DateTime!) { at(when: $w) }", {"w": "2026-01-01"}, "BAD_USER_INPUT"),
+        ("query ($w: DateTime!) { at(when: $w) }", {}, "BAD_USER_INPUT"),
+        ("query ($i: Wanted!) { wanted(input: $i) }", {"i": {"when": "x"}}, "BAD_USER_INPUT"),
+        ("query ($i: Wanted!) { wanted(input: $i) }", {"i": {"nmber": 1}}, "BAD_USER_INPUT"),
+        ("query ($i: Wanted!) { wanted(input: $i) }", {"i": {"number": "one"}}, "BAD_USER_INPUT"),
+        ('{ fails(how: "bug") }', None, "INTERNAL_SERVER_ERROR"),
+        ("{ naive }", None, "INTERNAL_SERVER_ERROR"),
+        ('{ fails(how: "outage") }', None, "UPSTREAM_UNAVAILABLE"),
+        ('{ fails(how: "late") }', None, "TIMEOUT"),
+        ('{ fails(how: "stranger") }', None, "UNAUTHENTICATED"),
+        ('{ fails(how: "forbidden") }', None, "FORBIDDEN"),
+        ('{ fails(how: "wrong") }', None, "BAD_USER_INPUT"),
+        ("mutation { goOut { done } }", None, "UPSTREAM_UNAVAILABLE"),
+    ],
+)
+async def test_each_kind_of_error_has_its_code_and_the_requests_id(query: str, variables: Any, code: str) -> None:
+    error = await error_of(query, variables=variables)
+    assert error["extensions"]["code"] == code
+    assert error["extensions"]["requestId"] == "r1"
+
+
+@pytest.mark.parametrize("literal", ['"yesterday"', "3", "[1]", "{a: 1}", "NOW"])
+async def test_a_wrong_value_in_the_document_is_pointed_to(literal: str) -> None:
+    error = await error_of(f"{{ at(when: {literal}) }}")
+    assert error["locations"] == [{"line": 1, "column": 12}]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+async def test_a_bug_is_masked_and_logged_without_what_the_patient_sent(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        error = await error_of('{ fails(how: "bug") }')
+    assert error["message"] == "Something went wrong."
+    assert error["path"] == ["fails"]
+    assert SECRET not in caplog.text
+    assert "r1" in caplog.text
+    assert "ValueError" in caplog.text
+    assert "test_errors.py" in caplog.text
+
+
+async def test_what_a_client_sent_wrongly_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        await error_of("query ($w: DateTime!) { at(when: $w) }", variables={"w": SECRET})
+        await error_of(f'{{ at(when: "{SECRET}") }}')
+    assert SECRET not in caplog.text
+
+
+async def test_an_extension_that_breaks_is_masked_too() -> None:
+    error = await error_of('{ fails(how: "bug") }', Broken)
+    assert error["message"] == "Something went wrong."
+    assert error["extensions"] == {"code": "INTERNAL_SERVER_ERROR", "requestId": "r1"}
+
+
+async def test_a_subscription_that_breaks_is_masked_too() -> None:
+    told = []
+    async for result in await schema().subscribe("subscription { ticks }", context_value=reader()):
+        told.append(result)
+    assert told[0].data == {"ticks": 1}
+    assert [error.message for error in told[1].errors] == ["Something went wrong."]
+
+
+async def test_a_subscription_refuses_variables_as_a_query_does() -> None:
+    query = "subscription ($n: Int!) { ticks(start: $n) }"
+    results = [r async for r in await schema().subscribe(query, {"n": "three"}, reader())]
+    assert results[0].errors[0].extensions["code"] == "BAD_USER_INPUT"
+
+
+async def test_no_error_suggests_names() -> None:
+    for query, variables in (
+        ("{ nave }", None),
+        ('{ at(wen: "x") }', None),
+        ("query ($i: Wante) { wanted(input: $i) }", None),
+        ("query ($i: Wanted!) { wanted(input: $i) }", {"i": {"wen": 1}}),
+    ):
+        result = await schema().execute(query, variables, context_value=reader())
+        assert not any("Did you mean" in error.message for error in result.errors or ())
+
+
+async def test_cached_documents_do_not_carry_request_ids_along() -> None:
+    shared = schema(ParserCache, ValidationCache)
+    for request_id in ("r1", "r2"):
+        result = await shared.execute("{ nothing }", context_value=reader(request_id=request_id))
+        assert [e.extensions["requestId"] for e in result.errors or ()] == [request_id]
+
+
+async def test_masked_words_are_in_the_readers_language() -> None:
+    error = await error_of('{ fails(how: "stranger") }', context=reader("sv"))
+    assert error["message"] == "Du måste logga in."
+
+
+async def test_a_developers_words_stay_as_they_were_written() -> None:
+    error = await error_of('{ fails(how: "wrong") }', context=reader("sv"))
+    assert error["message"] == "`after` is not a cursor of this list."
+
+
+async def test_a_refusal_is_answered_in_the_payload_with_every_reason() -> None:
+    query = "mutation { refuse { done errors { __typename code message path } } }"
+    result = await schema().execute(query, context_value=reader())
+    assert not result.errors
+    assert result.data
+    young, invalid = result.data["refuse"]["errors"]
+    assert result.data["refuse"]["done"] is None
+    assert (young["code"], young["path"]) == ("TOO_YOUNG", None)
+    assert "16" in young["message"]
+    assert (invalid["code"], invalid["path"]) == ("INVALID_INPUT", ["input", "comment"])
+    assert "1000" in invalid["message"]
+
+
+def info(language: str = "en") -> Any:
+    return SimpleNamespace(context=reader(language))
+
+
+def test_a_change_that_is_refused_says_why_and_whom_to_call() -> None:
+    error = user_error(ChangeNotAllowed(ChangeRefusal.TOO_LATE, "+4722334455"), info())
+    assert isinstance(error, ChangeNotAllowedError)
+    assert error.code is RefusalCode.CHANGE_NOT_ALLOWED
+    assert error.refusal is ChangeRefusal.TOO_LATE
+    assert "too close" in error.message
+    assert "+4722334455" in error.message
+
+
+def test_an_outage_says_when_to_come_back() -> None:
+    error = user_error(UpstreamUnavailable(timedelta(seconds=30)), info())
+    assert isinstance(error, UpstreamUnavailableError)
+    assert error.retry_after == timedelta(seconds=30)
+
+
+def test_the_earliest_time_is_told_on_the_clinics_own_wall() -> None:
+    earliest = datetime(2026, 9, 3, 12, 30, tzinfo=UTC)
+    oslo = ZoneInfo("Europe/Oslo")
+    assert local_time(earliest, oslo, ("nb",)) == "3.9. kl. 14.30"
+    assert local_time(earliest, oslo, ("sv",)) == "3/9 kl. 14.30"
+    assert "3/9 at 14:30" in user_error(NotEnoughNotice(earliest), info(), zone=oslo).message
+    assert "{" not in user_error(NotEnoughNotice(earliest), info()).message
+
+
+def coded_errors() -> set[str]:
+    return {kind.code for kind in CodedError.__subclasses__()} - {"BAD_USER_INPUT"}
+
+
+def test_every_code_has_words_in_every_language() -> None:
+    assert set(REFUSALS) >= set(RefusalCode)
+    assert set(CHANGE_REFUSALS) >= set(ChangeRefusal)
+    assert set(TOP_LEVEL) | set(REFUSALS) >= coded_errors() | {"TIMEOUT", "INTERNAL_SERVER_ERROR"}
+    for code, texts in (REFUSALS | CHANGE_REFUSALS | TOP_LEVEL).items():  # type: ignore[operator]
+        assert set(texts) == set(LANGUAGES), code
+        assert all(text.endswith((".", "}.")) for text in texts.values()), code
+
+
+def test_translations_need_the_same_values() -> None:
+    for code, texts in {**REFUSALS, **CHANGE_REFUSALS, **TOP_LEVEL}.items():
+        needed = {frozenset(name for _, name, _, _ in Formatter().parse(text) if name) for text in texts.values()}
+        assert len(needed) == 1, code
+
+
+def test_an_unknown_language_falls_back() -> None:
+    assert message("TIMEOUT", ("fi",)) == TOP_LEVEL["TIMEOUT"]["nb"]
