@@ -77,6 +77,8 @@ class Visit:
     end: datetime
     resources: tuple[str, ...] = ()
     comment: str | None = None
+    other_services: tuple[Wanted, ...] = ()
+    """What else its practitioner offers there: an EHR that tells free time by service tells more of it with these."""
 
 
 class AppointmentState(StrEnum):

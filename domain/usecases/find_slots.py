@@ -50,7 +50,7 @@ class FindSlots:
         now = self.clock.now()
         online = [o for o in offerings if o.clinic.booking is ClinicBooking.ONLINE and _movable(o, search)]
         endpoints = {e.id: e for e in await self.catalogue.endpoints(tenant.id)} if online else {}
-        moving = await self.visits.of(search.moving) if search.moving and online else None
+        moving = await self.visits.moving(search.moving) if search.moving and online else None
         by_endpoint: defaultdict[str, list[Offering]] = defaultdict(list)
         for offering in online:
             by_endpoint[offering.offer.endpoint_id].append(offering)

@@ -170,7 +170,7 @@ class HoldSlot:
         slot = request.slot
         endpoints = await self.catalogue.endpoints(tenant.id)
         endpoint = next(e for e in endpoints if e.id == slot.endpoint_id)
-        visit = await self.visits.of(moving) if moving else None
+        visit = await self.visits.moving(moving) if moving else None
         span = Span(start=slot.start.astimezone(UTC), end=slot.end.astimezone(UTC))
         found = await self.ehrs.at(endpoint).find(
             [wanted_of(o) for o in offerings], span, self.timing.find, moving=visit

@@ -1,8 +1,9 @@
 """A booking put into an EHR's own terms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from domain.booking import Booking
+from domain.catalogue import OfferFilter
 from domain.endpoint import Endpoint
 from domain.patient import Patient
 from domain.ports import Catalogue, Ehr, Ehrs, Offering, StartWork, Visit, Wanted
@@ -50,6 +51,14 @@ class Visits:
             resources=slot.resources,
             comment=booking.comment,
         )
+
+    async def moving(self, booking: Booking) -> Visit:
+        """As above, for finding times to move it to: with its practitioner's other services."""
+        slot = booking.slot
+        where = OfferFilter(clinic_ids=(slot.clinic_id,), practitioner_ids=(slot.practitioner_id,))
+        offered = await self.catalogue.offerings(booking.tenant_id, where)
+        others = tuple(wanted_of(each) for each in offered if each.treatment.id != slot.treatment_id)
+        return replace(await self.of(booking), other_services=others)
 
     async def ehr_of(self, booking: Booking) -> tuple[Endpoint, Ehr]:
         endpoints = await self.catalogue.endpoints(booking.tenant_id)

@@ -61,18 +61,28 @@ class Ihe:
         return Found(times=times, trouble=next((found.trouble for found in answers if found.trouble), None))
 
     async def _free(self, wanted: Wanted, span: Span, moving: Visit | None) -> Found:
-        near = moving if reading.may_open_up(moving, wanted, span) else None
-        asked = _wider(span, reading.around(near)) if near else span
+        """With a visit to be moved near by, also the times that open up for it."""
+        near = moving if moving and reading.may_open_up(moving, wanted, span) else None
+        if near is None:
+            return await self._told(wanted, span)
+        around = reading.around(near)
+        own, *others = await asyncio.gather(
+            self._told(wanted, _wider(span, around)), *(self._told(each, around) for each in near.other_services)
+        )
+        free = [time for found in (own, *others) for time in found.times]
+        within_span = [time for time in own.times if span.start <= time.start < span.end]
+        return Found(times=[*within_span, *_opened_up(near, wanted, free, span)], trouble=own.trouble)
+
+    async def _told(self, wanted: Wanted, span: Span) -> Found:
         times: list[FoundTime] = []
         trouble = None
         try:
-            async for each in every(self.client, "Appointment/$find", self._question(wanted, asked), Appointment):
-                if reading.is_offered(each, wanted, asked):
+            async for each in every(self.client, "Appointment/$find", self._question(wanted, span), Appointment):
+                if reading.is_offered(each, wanted, span):
                     times.append(reading.found_time(each, wanted))
         except (EhrUnavailable, FhirFailure, Unreadable) as error:
             trouble = outage_of(error)
-        within_span = [time for time in times if span.start <= time.start < span.end]
-        return Found(times=[*within_span, *_opened_up(near, wanted, times, span)], trouble=trouble)
+        return Found(times=times, trouble=trouble)
 
     def _question(self, wanted: Wanted, span: Span) -> dict[str, Any]:
         return {

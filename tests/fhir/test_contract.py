@@ -1,13 +1,14 @@
 """What every adapter promises, against a record system of its dialect over HTTP."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
-from domain.ports import AppointmentState, EhrUnavailable
+from domain.ports import AppointmentState, EhrUnavailable, Wanted
 from domain.refusals import NationalIdRequired, Refused, RejectedByEhr, SlotTaken
 from domain.slot import FoundTime, Span
 from tests.fhir.conftest import KARI, PATIENCE, WEEK, Lab, pair_a_quarter_apart
@@ -243,3 +244,35 @@ async def test_two_endpoints_do_not_share_a_client_and_one_endpoint_does(lab: La
 
 def _same_place(time: FoundTime, other: FoundTime) -> bool:
     return (time.practitioner_ehr_id, time.start) == (other.practitioner_ehr_id, other.start)
+
+
+async def test_a_quarter_of_an_hour_is_enough_to_move_by_one(lab: Lab) -> None:
+    """No other visit of that length would fit behind it: what the practitioner's shorter services say counts too."""
+    roles = {r.id: r for r in lab.world.roles if {"skin-check", "vaccination"} <= set(r.treatments)}
+    time, later = pair_a_quarter_apart([t for t in await lab.times() if t.practitioner_ehr_id in roles])
+    visit = lab.visit(time, other_services=tuple(w for w in lab.wanted("vaccination") if _is_by(w, time)))
+    visit = replace(visit, ehr_id=(await lab.ehr.book(visit, PATIENCE)).ehr_id)
+    behind = {"role": time.practitioner_ehr_id, "start": later.end.isoformat(), "minutes": 15}
+    lab.admin.post("/_sandbox/phone-bookings", json=behind)  # refused where that time was taken before
+    offered = [each for each in await lab.times(moving=visit) if _same_place(each, later)]
+    assert [each.start for each in offered] == [later.start]
+    to = lab.visit(offered[0], booking_id=visit.booking_id, ehr_id=visit.ehr_id)
+    assert (await lab.ehr.move(visit, to, PATIENCE)).start == later.start
+
+
+async def test_tidying_frees_what_a_change_left_behind_and_nothing_else(lab: Lab) -> None:
+    visit = await lab.booked_visit()
+    to = lab.visit((await lab.times())[-1], booking_id=visit.booking_id, ehr_id=visit.ehr_id)
+    lab.fault("lost-answer", lab.write, times=1)
+    with suppress(EhrUnavailable):
+        await lab.ehr.move(visit, to, PATIENCE)
+    held = await lab.ehr.look_up(visit, PATIENCE)
+    assert held and held.start == to.start
+    await lab.ehr.tidy(visit, PATIENCE)
+    assert await lab.is_free(visit)
+    assert not await lab.is_free(to)
+    assert len(lab.booked()) == 1
+
+
+def _is_by(wanted: Wanted, time: FoundTime) -> bool:
+    return wanted.practitioner_ehr_id == time.practitioner_ehr_id
