@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +13,7 @@ from dataclasses import replace
 from api.bootstrap import EXPECTED, Unready, build_app, import_seed, migrate, open_house, work
 from api.demo import demo, demo_defaults
 from api.schema.schema import schema
-from api.serving import PortBusy, authority, listen, port_of, server
+from api.serving import PortBusy, authority, listen, port_of, serve_until_told
 from api.settings import Settings, SettingsInvalid, read_settings
 
 COULD_NOT = 2
@@ -29,8 +30,8 @@ def serve(settings: Settings) -> None:
 
     async def run() -> None:
         app = await build_app(settings)
-        print(f"serving on http://{authority(settings.host, settings.port)}/graphql", flush=True)  # noqa: T201
-        await server(app, settings.log_level).serve(sockets=[listener])
+        say = f"serving on http://{authority(settings.host, settings.port)}/graphql"
+        await serve_until_told(app, settings.log_level, listener, say)
 
     asyncio.run(run())
 
@@ -38,6 +39,7 @@ def serve(settings: Settings) -> None:
 def worker(settings: Settings) -> None:
     async def run() -> None:
         await _ready(settings)
+        print(f"looking into open questions every {settings.check_interval:g} s", flush=True)  # noqa: T201
         await work(settings)
 
     asyncio.run(run())
@@ -82,18 +84,32 @@ def main(arguments: list[str]) -> int:
         return 0
     if len(arguments) != 1 or arguments[0] not in VERBS:
         return _could_not(f"usage: python -m api {' | '.join([*VERBS, 'schema'])}")
+    threading.excepthook = _not_after_the_loop
     # Supervisors stop with SIGTERM what a keyboard stops with SIGINT; process 1 of a container would not even notice.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     verb = arguments[0]
     try:
         settings = read_settings(os.environ, **(demo_defaults(os.environ) if verb == "demo" else {}))
-        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        _log(settings, verb)
         VERBS[verb](settings)
     except (SettingsInvalid, PortBusy, *EXPECTED) as problem:
         return _could_not(str(problem))
     except KeyboardInterrupt:
         return 0 if verb in STAY else INTERRUPTED
     return 0
+
+
+def _log(settings: Settings, verb: str) -> None:
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if verb != "migrate":  # Alembic tells at every look whether the database is ready what dialect it speaks
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _not_after_the_loop(failed: threading.ExceptHookArgs) -> None:
+    """SQLite's driver reports from a thread; after a file that cannot be opened, its loop may be gone by then."""
+    if not (isinstance(failed.exc_value, RuntimeError) and str(failed.exc_value) == "Event loop is closed"):
+        threading.__excepthook__(failed)
 
 
 def _could_not(message: str) -> int:

@@ -25,9 +25,6 @@ from api.worker import work_forever
 from domain.ports import BookingReads, Catalogue, Clock, Limiter
 from domain.usecases import UseCases
 
-MOST_BYTES = 256 * 1024
-"""Of a request's body; the longest sensible operation is a tenth of it."""
-
 HOLD_WINDOW = timedelta(minutes=10)
 
 
@@ -102,7 +99,6 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
     return Starlette(
         routes=[Route("/", _home), Route("/graphql", endpoint), *routes],
         lifespan=lifespan,
-        max_body_size=MOST_BYTES,
     )
 
 

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount
 
 from api.app import House, create_app
 from api.auth import WhoAsks
+from api.calendar import calendar_route
 from api.health import health_routes
 from api.login import Login, provider_key
 from api.settings import Settings
@@ -152,7 +153,8 @@ async def build_app(settings: Settings) -> Starlette:
     except BaseException:
         await house.close()
         raise
-    return create_app(house, [_login(house, tenants), *health_routes(house.database_ready, house.redis_ready)])
+    health = health_routes(house.database_ready, house.redis_ready)
+    return create_app(house, [_login(house, tenants), calendar_route(house.context), *health])
 
 
 def _login(house: House, tenants: Sequence[Tenant]) -> BaseRoute:

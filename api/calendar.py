@@ -1,18 +1,29 @@
 """A booking as an iCalendar file (RFC 5545), for the patient's own calendar."""
 
 from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
 from icalendar import Calendar, Event
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from api.context import Context
+from api.errors import CodedError
+from api.http import STATUS
 from domain.booking import Booking, BookingStatus
+from domain.patient import Patient
 from domain.text import said_in
 
 CALENDAR = "text/calendar; charset=utf-8"
-NOT_FOUND = Response("There is no such booking of yours.\n", status_code=404, media_type="text/plain")
+NOT_FOUND = PlainTextResponse("There is no such booking of yours.\n", 404)
+STANDING = {
+    BookingStatus.CONFIRMING: "TENTATIVE",
+    BookingStatus.UNKNOWN: "TENTATIVE",
+    BookingStatus.CANCELLED: "CANCELLED",
+    BookingStatus.FAILED: "CANCELLED",  # it may be in a calendar from when it was not known
+}
+"""An event's STATUS; every other booking is CONFIRMED."""
 
 
 def calendar_route(make_context: Callable[[Request, Response, str], Awaitable[Context]]) -> Route:
@@ -20,10 +31,13 @@ def calendar_route(make_context: Callable[[Request, Response, str], Awaitable[Co
 
     async def download(request: Request) -> Response:
         response = Response(media_type=CALENDAR)
-        context = await make_context(request, response, "calendar")
+        try:
+            context = await make_context(request, response, uuid4().hex)
+        except CodedError as refused:
+            return PlainTextResponse(f"{refused.message}\n", STATUS.get(refused.code, 400))
         viewer, id = await context.viewer(), request.path_params["id"]
         booking = await context.loaders.booking.load(id) if viewer else None
-        if viewer is None or booking is None or booking.patient_id != viewer.patient.id:
+        if viewer is None or booking is None or not _is_visit_of(viewer.patient, booking):
             return NOT_FOUND
         file = await _calendar(booking, context)
         headers = {
@@ -33,6 +47,12 @@ def calendar_route(make_context: Callable[[Request, Response, str], Awaitable[Co
         return Response(file, media_type=CALENDAR, headers=headers)
 
     return Route("/bookings/{id:uuid}.ics", download)
+
+
+def _is_visit_of(patient: Patient, booking: Booking) -> bool:
+    """A hold is no visit yet, and one made to move a booking never becomes one."""
+    never = booking.status in (BookingStatus.HELD, BookingStatus.EXPIRED, BookingStatus.RELEASED)
+    return booking.patient_id == patient.id and not never and booking.moves_booking_id is None
 
 
 async def _calendar(booking: Booking, context: Context) -> bytes:
@@ -46,8 +66,7 @@ async def _calendar(booking: Booking, context: Context) -> bytes:
     event.add("dtstart", booking.slot.span.start)
     event.add("dtend", booking.slot.span.end)
     event.add("summary", (treatment and said_in(treatment.title, context.languages)) or booking.reference)
-    cancelled = booking.status is BookingStatus.CANCELLED
-    event.add("status", "CANCELLED" if cancelled else "CONFIRMED")
+    event.add("status", STANDING.get(booking.status, "CONFIRMED"))
     if clinic:
         event.add("location", ", ".join([clinic.name, *([clinic.address.formatted] if clinic.address else [])]))
     calendar = Calendar()

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from api.bootstrap import build_app, import_seed, migrate, sandbox_apps
-from api.serving import in_threads, listen, port_of, server
+from api.serving import in_threads, listen, port_of, serve_until_told
 from api.settings import PREFIX, Settings, SettingsInvalid
 
 SECRET = "demo-only-not-a-secret-0123456789-abcdef"
@@ -68,8 +68,7 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
     if silent:
         raise SettingsInvalid(f"no answer from the sandbox: {', '.join(silent)}")
     app = await build_app(settings)
-    print(welcome(settings), flush=True)  # noqa: T201
-    await server(app, settings.log_level).serve(sockets=[listener])
+    await serve_until_told(app, settings.log_level, listener, welcome(settings))
 
 
 def places(settings: Settings) -> dict[str, str]:

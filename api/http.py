@@ -9,7 +9,7 @@ import orjson
 from cross_web import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse
@@ -19,6 +19,9 @@ from api.context import Context
 from api.errors import CodedError
 
 MakeContext = Callable[[Request, Response, str], Awaitable[Context]]
+
+MOST_BYTES = 256 * 1024
+"""Of a request's body; the longest sensible operation is a tenth of it."""
 
 STATUS = {"UNAUTHENTICATED": 401, "UPSTREAM_UNAVAILABLE": 503}
 """HTTP statuses of refusals before anything is executed; the others are 400."""
@@ -34,7 +37,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError("GraphQL is served over HTTP only")
-        request = Request(scope, receive)
+        request = Request(scope, _limited(receive))
         request.state.id = uuid4().hex
         try:
             response = await self.run(request)
@@ -72,6 +75,21 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         response = super().create_response(response_data, sub_response)
         response.headers["Cache-Control"] = "no-store"
         return response
+
+
+def _limited(receive: Receive) -> Receive:
+    """Starlette's own limit answers in plain text. Raises `HTTPException` for a body that is too large."""
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MOST_BYTES:
+            raise HTTPException(413, "The request is too large.")
+        return message
+
+    return limited
 
 
 def _problem(status: int, code: str, message: str, request_id: str) -> Response:

@@ -77,10 +77,13 @@ class Login:
         return Starlette(routes=routes, middleware=[attempts])
 
     async def start(self, request: Request) -> Response:
-        tenant = await self.tenants.of(host=request.headers.get("host"), slug=request.query_params.get("tenant"))
+        try:
+            tenant = await self.tenants.of(host=request.headers.get("host"), slug=request.query_params.get("tenant"))
+        except BadInput as unknown:
+            return _problem(400, "BAD_USER_INPUT", str(unknown))
         provider = next((p for p in tenant.identity_providers if p.id == request.path_params["provider"]), None)
         if provider is None:
-            return _problem(404, "NOT_FOUND", "There is no such way to sign in.")
+            return _problem(404, "BAD_USER_INPUT", "There is no such way to sign in.")
         return_to = request.query_params.get("returnTo", "")
         if not return_to_allowed(tenant, return_to):
             return _problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")
@@ -130,10 +133,12 @@ def _failed(failure: Exception, return_to: str | None) -> Response:
     log.info("login failed: %s", getattr(failure, "reason", type(failure).__name__))
     if not return_to:
         return _problem(400, "UNAUTHENTICATED", "The login did not succeed. Please start again.")
-    mark = "&" if "?" in return_to else "?"
-    return RedirectResponse(return_to + mark + urlencode({"login": "failed"}), status_code=303)
+    address, hash, fragment = return_to.partition("#")
+    mark = "&" if "?" in address else "?"
+    return RedirectResponse(address + mark + urlencode({"login": "failed"}) + hash + fragment, status_code=303)
 
 
 def _problem(status: int, code: str, message: str) -> Response:
-    body: Mapping[str, Any] = {"errors": [{"message": message, "extensions": {"code": code}}]}
+    extensions = {"code": code, "requestId": uuid4().hex}
+    body: Mapping[str, Any] = {"errors": [{"message": message, "extensions": extensions}]}
     return JSONResponse(body, status_code=status)

@@ -1,8 +1,10 @@
 """Listening, and telling in one line when that cannot be done."""
 
 import asyncio
+import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -42,7 +44,20 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def server(app: Any, log_level: str, patience: int = 5) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """Leaves signals to whoever runs it: uvicorn's own way forgets to close the application when told to stop early."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        """Once: let running requests finish. Again: do not wait for them."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def server(app: Any, log_level: str, patience: int = 5) -> Server:
     """`patience`: seconds that running requests get when it stops."""
     config = uvicorn.Config(
         app,
@@ -52,23 +67,45 @@ def server(app: Any, log_level: str, patience: int = 5) -> uvicorn.Server:
         timeout_graceful_shutdown=patience,
         server_header=False,
     )
-    return uvicorn.Server(config)
+    return Server(config)
+
+
+async def serve_until_told(app: Any, log_level: str, listener: socket.socket, say: str) -> None:
+    """`say` is printed when requests are answered; SIGINT or SIGTERM end it, also before that."""
+    running, told = server(app, log_level), asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, lambda: running.stop() if told.is_set() else told.set())
+    serving = asyncio.create_task(running.serve(sockets=[listener]))
+    while not running.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event to wait for
+        await asyncio.sleep(0.01)
+    if not running.started:
+        raise RuntimeError("the application did not start")
+    print(say, flush=True)  # noqa: T201
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    running.stop()
+    await serving
 
 
 @contextmanager
 def in_threads(apps: Mapping[int, Any], listeners: Mapping[int, socket.socket]) -> Iterator[None]:
     """Serve apps beside the main thread until the block ends; both mappings are by port."""
-    servers = {port: server(app, "error", patience=1) for port, app in apps.items()}
-    threads = [
-        threading.Thread(target=asyncio.run, args=(servers[port].serve(sockets=[listeners[port]]),), daemon=True)
-        for port in apps
-    ]
-    for thread in threads:
+    threads = {
+        running: threading.Thread(target=asyncio.run, args=(running.serve(sockets=[listeners[port]]),), daemon=True)
+        for port, running in ((port, server(app, "error", patience=1)) for port, app in apps.items())
+    }
+    for thread in threads.values():
         thread.start()
     try:
         yield
     finally:
-        for running in servers.values():
-            running.should_exit = True
-        for thread in threads:
-            thread.join(timeout=5)
+        for running, thread in threads.items():
+            _stop(running, thread)
+
+
+def _stop(running: Server, thread: threading.Thread) -> None:
+    while not running.started and thread.is_alive():
+        time.sleep(0.01)
+    running.stop()
+    thread.join(timeout=5)

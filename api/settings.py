@@ -53,7 +53,9 @@ class Settings:
     host: str = setting("The address to listen on.", "127.0.0.1")
     port: int = setting("The port to listen on; 0 takes a free one.", 8000)
     public_url: str = setting(
-        "The URL that browsers reach the API under; empty: made of host and port. http only on loopback.", ""
+        "The URL that browsers reach the API under; empty: made of host and port. http only on loopback. "
+        "Must be set to serve on any other address.",
+        "",
     )
     oidc_client_id: str = setting("Our client at the identity provider, for browser logins.", "itb-web")
     oidc_client_secret: str = setting("That client's secret.", "", secret=True)

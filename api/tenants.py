@@ -20,6 +20,8 @@ class TenantDirectory:
     async def of(self, *, host: str | None, slug: str | None) -> Tenant:
         """The X-Tenant header's, else the host's. Raises `BadInput` when there is no such tenant."""
         key = (None, slug) if slug else (_name_of(host), None)
+        if "\0" in "".join(filter(None, key)):
+            raise BadInput("No tenant is called that.")  # nor could PostgreSQL be asked for it
         until, tenant = self._kept.get(key, (0.0, None))
         if until < monotonic():
             tenant = await self._catalogue.tenant(host=key[0], slug=key[1])

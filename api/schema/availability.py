@@ -96,7 +96,7 @@ def parsed(search: AvailabilitySearch, moving: Booking | None, own: UUID | None)
     )
 
 
-@strawberry.type(description="A slot in its list.")
+@strawberry.type(description="A free time's place in the list of free times.")
 class SlotEdge(Edge[Slot]):
     pass
 

@@ -176,7 +176,7 @@ async def _own(context: "Context", id: UUID) -> Booking | None:
 LOOK_UPS["Booking"] = _own
 
 
-@strawberry.type(description="A booking in its list.")
+@strawberry.type(description="A visit's place in the patient's own list.")
 class PatientBookingEdge(Edge[Booking]):
     pass
 

@@ -6,7 +6,7 @@ import strawberry
 
 from api.schema.booking import Booking
 from api.schema.errors import Refusable, UserError
-from api.schema.fields import Info
+from api.schema.fields import Info, storable
 from api.schema.hold import checked_key, held_id, input_hash
 from api.schema.ids import parse_id
 from api.schema.signed_in import ForPatients, signed_in
@@ -28,7 +28,7 @@ VERSION = "The booking's `version` as it was shown."
 @strawberry.input(description="What the patient agrees to.")
 class ConfirmBookingInput:
     idempotency_key: strawberry.ID = strawberry.field(description=KEY)
-    hold_token: str = strawberry.field(description="The hold that is to become a booking.")
+    hold_token: str = strawberry.field(description="What `holdSlot` gave out for the time that is wanted.")
     accepted_terms_version: str = strawberry.field(
         description="The tenant's `termsVersion` that the patient has read and accepted."
     )
@@ -54,7 +54,9 @@ class ConfirmBookingPayload:
 @strawberry.input(description="Which booking to move, and to which held time.")
 class RescheduleBookingInput:
     idempotency_key: strawberry.ID = strawberry.field(description=KEY)
-    booking_id: strawberry.ID = strawberry.field(description="The booking that is to move.")
+    booking_id: strawberry.ID = strawberry.field(
+        description="The visit that is wanted at another time; one of the patient's own."
+    )
     expected_version: int = strawberry.field(description=VERSION)
     hold_token: str = strawberry.field(description="A hold made with this booking's id as `movingBookingId`.")
     accept_double_booking: bool = strawberry.field(default=False, description=ACCEPT)
@@ -70,10 +72,10 @@ class RescheduleBookingPayload:
     )
 
 
-@strawberry.input(description="Which booking to cancel.")
+@strawberry.input(description="Which visit is called off, as the patient last saw it.")
 class CancelBookingInput:
     idempotency_key: strawberry.ID = strawberry.field(description=KEY)
-    booking_id: strawberry.ID = strawberry.field(description="The booking that is to be cancelled.")
+    booking_id: strawberry.ID = strawberry.field(description="The visit that is called off; one of the patient's own.")
     expected_version: int = strawberry.field(description=VERSION)
     reason: str | None = strawberry.field(
         default=strawberry.UNSET, description="Why, for the clinic's own eyes; at most 1,000 characters."
@@ -91,9 +93,9 @@ class CancelBookingPayload:
 
 
 def _note(text: str | None, field: str) -> str | None:
-    """Raises `Refused` for one that is too long."""
-    if text and len(text) > LONGEST_TEXT:
-        raise Refused(InvalidInput(("input", field), f"at most {LONGEST_TEXT} characters"))
+    """Raises `Refused` for one that is too long, or that cannot be kept."""
+    if text and (len(text) > LONGEST_TEXT or not storable(text)):
+        raise Refused(InvalidInput(("input", field), f"at most {LONGEST_TEXT} characters of text"))
     return text or None
 
 
@@ -167,7 +169,9 @@ class BookingMutations:
         description="Cancel a booking in the clinic's record system, while its `cancellation` allows it.",
     )
     async def cancel_booking(
-        self, info: Info, input: Annotated[CancelBookingInput, strawberry.argument(description="What to cancel.")]
+        self,
+        info: Info,
+        input: Annotated[CancelBookingInput, strawberry.argument(description="Which visit is called off, and why.")],
     ) -> CancelBookingPayload | None:
         context, viewer = info.context, await signed_in(info)
         booking = await context.use.cancel_booking(

@@ -89,9 +89,16 @@ def described_enum(enum: E, *, description: str, name: str | None = None, **valu
 LONGEST_SEARCH = 100
 
 
+def storable(text: str) -> bool:
+    """Whether a database can take it: PostgreSQL's text holds every character but NUL."""
+    return "\0" not in text
+
+
 def searched(text: str | None) -> str | None:
     """What to look for; None when nothing was typed. Raises `BadInput`."""
     words = (text or "").strip()
+    if not storable(words):
+        raise BadInput("`search` holds a character that no text has.")
     if len(words) > LONGEST_SEARCH:
         raise BadInput(f"`search` takes at most {LONGEST_SEARCH} characters, got {len(words)}.")
     return words or None

@@ -10,13 +10,13 @@ import strawberry
 
 from api.errors import BadInput
 from api.schema.errors import Refusable, UserError
-from api.schema.fields import Info, described_enum
+from api.schema.fields import Info, described_enum, storable
 from api.schema.ids import parse_id
 from api.schema.price import Price, price_on_confirmation
 from api.schema.slot import Slot, slot_of_id
 from api.signing import Tampered
 from domain.booking import Booking, BookingStatus
-from domain.refusals import CampaignInvalid, HoldLimit, HoldNotFound, InvalidInput, Refused, TreatmentNotOffered
+from domain.refusals import CampaignInvalid, HoldNotFound, InvalidInput, Refused, TreatmentNotOffered
 from domain.usecases.hold_slot import HoldRequest
 
 if TYPE_CHECKING:
@@ -103,9 +103,9 @@ class HoldSlotPayload:
     )
 
 
-@strawberry.input(description="Which hold to let go of.")
+@strawberry.input(description="Which kept time to let go of.")
 class ReleaseHoldInput:
-    token: str = strawberry.field(description="The hold's `token`.")
+    token: str = strawberry.field(description="What `holdSlot` gave out.")
 
 
 @strawberry.type(description="What came of `releaseHold`.")
@@ -137,8 +137,8 @@ def held_id(context: "Context", token: str) -> UUID:
 
 def checked_key(key: str) -> str:
     """Raises `Refused` for a key that cannot tell one intention from another."""
-    if not key.strip() or len(key) > LONGEST_KEY:
-        raise Refused(InvalidInput(("input", "idempotencyKey"), f"between 1 and {LONGEST_KEY} characters"))
+    if not key.strip() or len(key) > LONGEST_KEY or not storable(key):
+        raise Refused(InvalidInput(("input", "idempotencyKey"), f"between 1 and {LONGEST_KEY} characters of text"))
     return key
 
 
@@ -150,8 +150,6 @@ async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
     """Raises `Refused`, or `BadInput` for a slot id that is not ours."""
     key = checked_key(given.idempotency_key)
     slot = await slot_of_id(context, given.slot_id)
-    if not await context.may_hold():
-        raise Refused(HoldLimit())
     if slot is None:
         raise Refused(TreatmentNotOffered())
     if given.campaign_code:
@@ -163,6 +161,7 @@ async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
         scope=str(viewer.patient.id) if viewer else f"address:{context.address}",
         key=key,
         input_hash=input_hash(given.slot_id, given.any_practitioner, moving),
+        may_hold=context.may_hold,
         any_practitioner=given.any_practitioner,
         replaces=held_id(context, given.hold_token) if given.hold_token else None,
         moving_booking_id=parse_id(moving, "Booking") if moving else None,
@@ -208,7 +207,9 @@ class HoldMutations:
         description="Let go of a held time, so that others can have it. Doing it twice is no error.",
     )
     async def release_hold(
-        self, info: Info, input: Annotated[ReleaseHoldInput, strawberry.argument(description="Which hold.")]
+        self,
+        info: Info,
+        input: Annotated[ReleaseHoldInput, strawberry.argument(description="What to let go of, named by its token.")],
     ) -> ReleaseHoldPayload | None:
         context = info.context
         viewer = await context.viewer()

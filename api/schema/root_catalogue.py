@@ -6,7 +6,7 @@ import strawberry
 
 from api.errors import BadInput
 from api.schema.clinic import Clinic, ClinicConnection, ClinicFilter
-from api.schema.fields import After, Before, CampaignCode, First, Info, Last
+from api.schema.fields import After, Before, CampaignCode, First, Info, Last, storable
 from api.schema.node import MOST_NODES, Node, node, nodes
 from api.schema.offer import OfferConnection, OfferFilter
 from api.schema.pages import MOST_IN_CATALOGUE, MOST_OFFERS, Cursors, connection_field
@@ -168,6 +168,6 @@ class CatalogueQueries:
 
 
 def _named(argument: str, given: str) -> str:
-    if not 0 < len(given) <= LONGEST_NAME:
-        raise BadInput(f"`{argument}` takes 1 to {LONGEST_NAME} characters.")
+    if not 0 < len(given) <= LONGEST_NAME or not storable(given):
+        raise BadInput(f"`{argument}` takes 1 to {LONGEST_NAME} characters of text.")
     return given

@@ -5,6 +5,7 @@ from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
 from api.errors import Schema
+from api.one_operation import OneOperation
 from api.schema.availability import AvailabilityQueries
 from api.schema.booking import Booking
 from api.schema.booking_changes import BookingMutations
@@ -39,5 +40,6 @@ schema = Schema(
         lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
         lambda: ParserCache(maxsize=REMEMBERED_DOCUMENTS),
         lambda: ValidationCache(maxsize=REMEMBERED_DOCUMENTS),
+        OneOperation,
     ],
 )

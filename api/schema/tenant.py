@@ -39,7 +39,7 @@ described_enum(
     ClinicImageDisplay,
     description="What to put beside a clinic.",
     IMAGE="Its photo, where there is one.",
-    MAP="A map of where it is.",
+    MAP="A street map with the place marked on it.",
     NONE="Nothing but its words.",
 )
 described_enum(

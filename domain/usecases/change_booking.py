@@ -28,6 +28,8 @@ from domain.refusals import (
     IdempotencyKeyReused,
     InProgress,
     NotFound,
+    Refusal,
+    RefusalCode,
     Refused,
     RejectedByEhr,
     SlotTaken,
@@ -42,6 +44,9 @@ from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.record import record
 from domain.usecases.visits import Visits
 from domain.windows import ChangeRight, cancellation_right, rescheduling_right
+
+TAKEN_BACK = 2
+"""Versions that a change leaves behind when the EHR could not be asked: the intent, and that it came to nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +87,24 @@ class Changing:
             raise Refused(NotFound(("bookingId",)))
         return booking, known is not None
 
-    def check_changeable(self, booking: Booking, request: ChangeRequest) -> None:
+    def check_changeable(self, booking: Booking, request: ChangeRequest, *, known: bool) -> None:
+        """A repeat may find the versions of its own first try, so that an outage can be waited out with one key."""
         if booking.asked and booking.status is not BookingStatus.UNKNOWN:
             raise Refused(InProgress())
-        if booking.version != request.expected_version:
+        tried = known and booking.version == request.expected_version + TAKEN_BACK
+        if booking.version != request.expected_version and not tried:
             raise Refused(StaleVersion(booking))
 
-    async def check_right(self, tenant: Tenant, booking: Booking, *, moving: bool) -> None:
+    async def check_right(self, tenant: Tenant, booking: Booking, *, to: Booking | None = None) -> None:
+        """To move the booking there, or to cancel it."""
         clinic_id = booking.slot.clinic_id
         clinic = (await self.catalogue.clinics_by_id(tenant.id, [clinic_id]))[clinic_id]
         rules, now = rules_of(tenant.rules, clinic.rules), self.clock.now()
-        right: ChangeRight = (rescheduling_right if moving else cancellation_right)(booking, rules, now)
+        right: ChangeRight = (rescheduling_right if to else cancellation_right)(booking, rules, now)
         if right.refusal:
             raise Refused(ChangeNotAllowed(right.refusal, clinic.phone))
+        if to and to.slot.endpoint_id != booking.slot.endpoint_id:
+            raise Refused(ChangeNotAllowed(ChangeRefusal.NOT_ALLOWED, clinic.phone))
 
     async def settle(self, actor: Actor, *bookings: Booking, action: str, event: EventKind | None = None) -> Booking:
         """Write the answer, unless `reconcile` was first; the last of `bookings` is the patient's own."""
@@ -122,17 +132,16 @@ class RescheduleBooking:
         booking, hold = await self._intend(tenant, actor, patient, request)
         if hold is None:
             return booking
+        if hold.failure:
+            raise Refused(await self._refusal(tenant, booking, hold))
         visit = await self.changing.visits.of(booking, patient)
         to = replace(await self.changing.visits.of(hold, patient), ehr_id=booking.ehr_id)
         _, ehr = await self.changing.visits.ehr_of(booking)
         try:
             await move_once(ehr, visit, to, self.changing.timing)
         except Refused as refused:
-            await self._refused(actor, booking, hold, refused)
-            if refused.refusals[0].code != SlotTaken.code:
-                raise
-            free = await self.hold_slot.alternatives(tenant, hold.slot, booking)
-            raise Refused(SlotTaken(free)) from refused
+            failed = await self._refused(actor, booking, hold, refused)
+            raise Refused(await self._refusal(tenant, booking, failed)) from refused
         except EhrUnavailable as outage:
             return await self._unanswered(actor, booking, hold, outage)
         released, moved = moved_to(booking, hold)
@@ -151,32 +160,39 @@ class RescheduleBooking:
             hold = await work.bookings.get(tenant.id, request.hold_id, lock=True)
             if known and (booking.status is BookingStatus.UNKNOWN or _made_by(booking, hold)):
                 return booking, None
-            changing.check_changeable(booking, request)
+            if known and hold and hold.failure:
+                return booking, hold
+            changing.check_changeable(booking, request, known=known)
             hold = _checked_hold(hold, booking, patient, now)
-            await changing.check_right(tenant, booking, moving=True)
+            await changing.check_right(tenant, booking, to=hold)
             hold = replace(hold, moves_booking_id=booking.id)
             found = await patient_objections(
                 work, changing.catalogue, changing.clock, tenant, patient, hold, request.accept_double_booking
             )
             if found:
                 raise Refused(*found)
-            check_at = check_after(now, changing.timing)
-            hold = hold.asking(BookingStatus.CONFIRMING, Asked.MOVE, now, check_at, patient_id=patient.id)
-            hold = replace(hold, check_at=None)  # the booking's own check settles both
-            booking = booking.asking(BookingStatus.BOOKED, Asked.MOVE, now, check_at)
+            booking, hold = self._asking(booking, replace(hold, patient_id=patient.id), now)
             await record(work, hold, actor, now, action="booking.reschedule")
             await record(work, booking, actor, now, action="booking.reschedule")
             await work.commit()
         return booking, hold
 
-    async def _refused(self, actor: Actor, booking: Booking, hold: Booking, refused: Refused) -> None:
-        code = refused.refusals[0].code.value
-        await self.changing.settle(
-            actor,
-            hold.answered(BookingStatus.FAILED, failure=code),
-            booking.answered(BookingStatus.BOOKED),
-            action="booking.reschedule_refused",
-        )
+    def _asking(self, booking: Booking, hold: Booking, now: datetime) -> tuple[Booking, Booking]:
+        """Both times are kept; the booking's own check settles the two."""
+        check_at = check_after(now, self.changing.timing)
+        asking = hold.asking(BookingStatus.CONFIRMING, Asked.MOVE, now, check_at)
+        return booking.asking(BookingStatus.BOOKED, Asked.MOVE, now, check_at), replace(asking, check_at=None)
+
+    async def _refused(self, actor: Actor, booking: Booking, hold: Booking, refused: Refused) -> Booking:
+        failed = hold.answered(BookingStatus.FAILED, failure=refused.refusals[0].code.value)
+        kept = booking.answered(BookingStatus.BOOKED)
+        await self.changing.settle(actor, failed, kept, action="booking.reschedule_refused")
+        return failed
+
+    async def _refusal(self, tenant: Tenant, booking: Booking, failed: Booking) -> Refusal:
+        if failed.failure == RefusalCode.SLOT_TAKEN:
+            return SlotTaken(await self.hold_slot.alternatives(tenant, failed.slot, booking))
+        return RejectedByEhr()
 
     async def _unanswered(self, actor: Actor, booking: Booking, hold: Booking, outage: EhrUnavailable) -> Booking:
         if outage.sent:
@@ -222,8 +238,8 @@ class CancelBooking:
             booking, known = await changing.booking(work, tenant, patient, request, "cancelBooking")
             if booking.status is BookingStatus.CANCELLED or (known and booking.status is BookingStatus.UNKNOWN):
                 return booking
-            changing.check_changeable(booking, request)
-            await changing.check_right(tenant, booking, moving=False)
+            changing.check_changeable(booking, request, known=known)
+            await changing.check_right(tenant, booking)
             asking = booking.asking(
                 BookingStatus.CANCELLING,
                 Asked.CANCEL,
@@ -270,6 +286,4 @@ def _checked_hold(hold: Booking | None, booking: Booking, patient: Patient, now:
         raise Refused(HoldExpired())
     if hold.status is not BookingStatus.HELD:
         raise Refused(HoldNotFound())
-    if hold.slot.endpoint_id != booking.slot.endpoint_id:
-        raise Refused(ChangeNotAllowed(ChangeRefusal.NOT_ALLOWED))
     return hold

@@ -102,7 +102,7 @@ class ConfirmBooking:
             raise Refused(await self._refusal(tenant, failed)) from refused
         except EhrUnavailable as outage:
             return await self._unanswered(booking, outage, actor)
-        sms_to = await self._sms_to(ehr, patient) if booking.sms_confirmation else None
+        sms_to = await number_to_tell(ehr, patient, self.timing) if booking.sms_confirmation else None
         booked = booking.answered(
             BookingStatus.BOOKED, ehr_id=appointment.ehr_id, booked_at=self.clock.now(), sms_to=sms_to
         )
@@ -184,13 +184,14 @@ class ConfirmBooking:
             async with self.start_work() as work:
                 return await work.bookings.get(booking.tenant_id, booking.id) or booking
 
-    async def _sms_to(self, ehr: Ehr, patient: Patient) -> str | None:
-        """Masked: the number registered at the clinic, and only where there is none the one from the login."""
-        try:
-            registered = await ehr.registered_phone(patient, self.timing.look_up)
-        except EhrUnavailable:
-            registered = None
-        return masked_phone(registered or patient.phone)
+
+async def number_to_tell(ehr: Ehr, patient: Patient, timing: Timing) -> str | None:
+    """Masked: the number registered at the clinic, and only where there is none the one from the login."""
+    try:
+        registered = await ehr.registered_phone(patient, timing.look_up)
+    except EhrUnavailable:
+        registered = None
+    return masked_phone(registered or patient.phone)
 
 
 async def book_once(ehr: Ehr, visit: Visit, timing: Timing) -> EhrAppointment:

@@ -1,6 +1,6 @@
 """Keep a time for a visitor who signs in and decides."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from secrets import choice
@@ -17,6 +17,7 @@ from domain.refusals import (
     ChangeNotAllowed,
     ChangeRefusal,
     ClinicClosed,
+    HoldLimit,
     HoldNotFound,
     IdempotencyKeyReused,
     NotFound,
@@ -45,13 +46,15 @@ ALTERNATIVES = 3
 class HoldRequest:
     """`replaces` is the visitor's present hold, swapped for the new one in one transaction.
 
-    `scope` and `key` make the request idempotent, `input_hash` tells whether it is the same one.
+    `scope` and `key` make the request idempotent, `input_hash` tells whether it is the same one. `may_hold` counts one
+    more hold of this caller, and says whether that is within the limit: repeats and renewals are not counted.
     """
 
     slot: Slot
     scope: str
     key: str
     input_hash: str
+    may_hold: Callable[[], Awaitable[bool]]
     any_practitioner: bool = False
     replaces: UUID | None = None
     moving_booking_id: UUID | None = None
@@ -74,6 +77,8 @@ class HoldSlot:
             return known
         if renewed := await self._renewed(tenant, actor, patient, request):
             return renewed
+        if not await request.may_hold():
+            raise Refused(HoldLimit())
         offerings = await self._offerings(tenant, request)
         moving = await self._moving(tenant, patient, request)
         self._check_rules(tenant, offerings[0], request.slot, moving)

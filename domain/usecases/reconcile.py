@@ -1,5 +1,6 @@
 """Settle what EHRs were asked and did not answer: read back, believe what is there, wait before believing a void."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,8 +24,12 @@ from domain.ports import (
 from domain.refusals import Refused, SlotTaken
 from domain.timing import Timing
 from domain.usecases.change_booking import has_moved, moved_to
+from domain.usecases.confirm_booking import number_to_tell
 from domain.usecases.record import record
 from domain.usecases.visits import Visits
+
+AT_ONCE = 8
+"""One EHR that hangs must not hold up what others have to say."""
 
 EMPTY_READS = 2
 """How often nothing must be found, after the settling time, before it is believed."""
@@ -64,10 +69,13 @@ class Reconcile:
 
     async def __call__(self, limit: int = 50) -> int:
         """Look into the oldest open questions; returns how many were settled. Safe in any number of processes."""
-        settled = 0
-        for tenant_id, booking_id in await self.reads.due(self.clock.now(), limit):
-            settled += await self._settle(tenant_id, booking_id)
-        return settled
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def in_turn(tenant_id: str, booking_id: UUID) -> bool:
+            async with turns:
+                return await self._settle(tenant_id, booking_id)
+
+        return sum(await asyncio.gather(*(in_turn(*due) for due in await self.reads.due(self.clock.now(), limit))))
 
     async def _settle(self, tenant_id: str, booking_id: UUID) -> bool:
         claimed = await self._claim(tenant_id, booking_id)
@@ -83,6 +91,7 @@ class Reconcile:
             verdict = self._judge(question, held, endpoint)
             if verdict:
                 await self._clear_away(ehr, verdict)
+                verdict = await self._with_number(ehr, visit, verdict)
         except (EhrUnavailable, Refused):
             return False  # the claim's lease brings it up again
         if verdict is None:
@@ -109,6 +118,13 @@ class Reconcile:
             await ehr.abandon(verdict.abandon, self.timing.book)
         if verdict.tidy:
             await ehr.tidy(verdict.tidy, self.timing.book)
+
+    async def _with_number(self, ehr: Ehr, visit: Visit, verdict: Verdict) -> Verdict:
+        """A booking found out about is confirmed by text message as any other."""
+        own = verdict.bookings[-1]
+        if verdict.event is not EventKind.BOOKED or not own.sms_confirmation:
+            return verdict
+        return replace(verdict, bookings=[replace(own, sms_to=await number_to_tell(ehr, visit.patient, self.timing))])
 
     def _judge(self, question: Question, held: EhrAppointment | None, endpoint: Endpoint) -> Verdict | None:
         """None: there is no telling yet."""

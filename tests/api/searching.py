@@ -1,6 +1,7 @@
 """Searches for free times as a frontend would send them, and changes to the catalogue that only the store can make."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Table, update
@@ -56,7 +57,7 @@ def told(found: dict[str, Any]) -> dict[str, str]:
 
 
 def in_order(items: list[Any]) -> bool:
-    return all(one <= other for one, other in zip(items, items[1:], strict=False))
+    return all(one <= other for one, other in pairwise(items))
 
 
 async def change(database_url: str, table: Table, where: dict[str, Any], **values: Any) -> None:

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from api.schema.ids import global_id
@@ -245,10 +246,10 @@ async def test_changes_need_a_login(api: Api, query: str, given: dict[str, Any])
 @pytest.mark.parametrize(
     "query",
     [
-        'query($x: String!) { clinic(slug: $x) { id } }',
-        'query($x: String!) { treatment(code: $x) { id } }',
-        'query($x: String!) { clinics(filter: {search: $x}) { totalCount } }',
-        'query($x: String!) { treatments(filter: {search: $x}) { totalCount } }',
+        "query($x: String!) { clinic(slug: $x) { id } }",
+        "query($x: String!) { treatment(code: $x) { id } }",
+        "query($x: String!) { clinics(filter: {search: $x}) { totalCount } }",
+        "query($x: String!) { treatments(filter: {search: $x}) { totalCount } }",
     ],
 )
 async def test_a_character_that_no_text_holds_is_bad_input(on_both: Api, query: str) -> None:
@@ -312,6 +313,8 @@ async def test_a_mutation_by_get_is_refused_and_not_done(api: Api) -> None:
     answer = await api.client.http.get("/graphql", params={"query": query}, headers={"Accept": TEXT})
     assert codes_in(answer) == {"BAD_USER_INPUT"}
     assert 400 <= answer.status_code < 500
+    both = {"query": f"query a {{ tenant {{ id }} }} {query.replace('mutation', 'mutation b')}", "operationName": "b"}
+    assert codes_in(await api.client.http.get("/graphql", params=both)) == {"BAD_USER_INPUT"}
     assert await api.still_holds()
 
 
@@ -343,10 +346,8 @@ def changed(text: str, place: int, letter: str, how: str) -> str:
     return text[:place] + (text[place].swapcase() if how == "swap" else letter) + text[kept[how] :]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.integers(0, 400), st.sampled_from(LETTERS), st.sampled_from(["replace", "insert", "swap", "cut", "append"])
-)
+@examples(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 400), st.sampled_from(LETTERS), st.sampled_from(["replace", "insert", "swap", "cut", "append"]))
 async def test_one_changed_character_is_never_accepted(api: Api, place: int, letter: str, how: str) -> None:
     slot_id, token, cursor = (changed(text, place, letter, how) for text in (api.slot_id, api.hold_token, api.cursor))
     assume(slot_id != api.slot_id and token != api.hold_token and cursor != api.cursor)
@@ -385,25 +386,25 @@ async def test_two_tenants_over_the_same_rows_share_nothing(town: Town, filled_u
     token = await sign_in(town, "erik")
     query = "query($id: ID!) { node(id: $id) { id } viewer { patient { id } bookings { nodes { id } } } }"
     clinics = "{ clinics { nodes { id slug } } }"
-    async with in_process(town.settings(filled_url)) as (client, _):
-        async with in_process(town.settings(filled_url), "annan.example") as (other, _):
-            assert await client(clinics) == await other(clinics)
-            journey = Journey(client, "solna-vardcentral", token=token)
-            booking = await journey.booked()
-            mine = await client(query, token, id=booking["id"])
-            theirs = await other(query, token, id=booking["id"])
-            assert mine["node"] == {"id": booking["id"]}
-            assert [node["id"] for node in mine["viewer"]["bookings"]["nodes"]] == [booking["id"]]
-            assert (theirs["node"], theirs["viewer"]["bookings"]["nodes"]) == (None, [])
-            assert theirs["viewer"]["patient"]["id"] != mine["viewer"]["patient"]["id"]
-            # one tenant's hold is not the other's: the record system decides between them
-            search = await search_for(client, "skin-check", "solna-vardcentral")
-            slot = shown(await find(client, search))[-1]
-            assert (await journey.hold(slot["id"]))["hold"]
-            starts = [s["start"] for s in shown(await find(other, search)) if s["practitioner"] == slot["practitioner"]]
-            assert slot["start"] in starts
-            stranger = await client(query, await sign_in(town, "linnea"), id=booking["id"])
-            anonymous = await client("query($id: ID!) { node(id: $id) { id } viewer { id } }", id=booking["id"])
-            assert stranger["node"] is None
-            assert anonymous == {"node": None, "viewer": None}
-            await journey.cancel(booking)
+    settings = town.settings(filled_url)
+    async with in_process(settings) as (client, _), in_process(settings, "annan.example") as (other, _):
+        assert await client(clinics) == await other(clinics)
+        journey = Journey(client, "solna-vardcentral", token=token)
+        booking = await journey.booked()
+        mine = await client(query, token, id=booking["id"])
+        theirs = await other(query, token, id=booking["id"])
+        assert mine["node"] == {"id": booking["id"]}
+        assert [node["id"] for node in mine["viewer"]["bookings"]["nodes"]] == [booking["id"]]
+        assert (theirs["node"], theirs["viewer"]["bookings"]["nodes"]) == (None, [])
+        assert theirs["viewer"]["patient"]["id"] != mine["viewer"]["patient"]["id"]
+        # one tenant's hold is not the other's: the record system decides between them
+        search = await search_for(client, "skin-check", "solna-vardcentral")
+        slot = shown(await find(client, search))[-1]
+        assert (await journey.hold(slot["id"]))["hold"]
+        starts = [s["start"] for s in shown(await find(other, search)) if s["practitioner"] == slot["practitioner"]]
+        assert slot["start"] in starts
+        stranger = await client(query, await sign_in(town, "linnea"), id=booking["id"])
+        anonymous = await client("query($id: ID!) { node(id: $id) { id } viewer { id } }", id=booking["id"])
+        assert stranger["node"] is None
+        assert anonymous == {"node": None, "viewer": None}
+        await journey.cancel(booking)

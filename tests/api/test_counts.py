@@ -125,9 +125,7 @@ async def test_a_long_search_is_no_more_calls_than_its_pages(town: Town, sqlite_
 
 
 @pytest.mark.parametrize("most", [3, 8])
-async def test_never_more_calls_at_once_than_the_endpoint_bears(
-    town: Town, sqlite_filled_url: str, most: int
-) -> None:
+async def test_never_more_calls_at_once_than_the_endpoint_bears(town: Town, sqlite_filled_url: str, most: int) -> None:
     await change(sqlite_filled_url, ENDPOINT, {"id": "fjord"}, max_concurrency=most)
     async with in_process(town.settings(sqlite_filled_url)) as (client, _):
         search = await search_for(client, "consultation", last=2)

@@ -1,0 +1,114 @@
+"""A booking as a file for the patient's own calendar: for that patient only, and the newest version wins."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+from icalendar import Calendar, Event
+
+from api.signing import from_text
+from tests.living import OTHER, Client, Town, in_process, sign_in
+from tests.system.journey import Journey
+
+
+async def fetched(client: Client, booking: dict[str, Any], token: str | None, **headers: str) -> httpx2.Response:
+    bearer = {"Authorization": f"Bearer {token}"} if token else {}
+    return await client.http.get(booking["calendarUrl"], headers={**bearer, **headers})
+
+
+def event_in(answer: httpx2.Response) -> Event:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/calendar")
+    [event] = Calendar.from_ical(answer.content).walk("VEVENT")
+    return event
+
+
+def moments(event: Event) -> tuple[datetime, datetime]:
+    return event["DTSTART"].dt, event["DTEND"].dt
+
+
+def settings(town: Town, url: str) -> Any:
+    return town.settings(url, public_url="http://127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("clinic", "login"), [("grunerlokka-legesenter", "kari"), ("sodermalms-vardcentral", "astrid")], ids=["ihe", "r4"]
+)
+async def test_each_change_of_a_booking_is_a_later_version_of_one_event(
+    town: Town, filled_url: str, clinic: str, login: str
+) -> None:
+    token = await sign_in(town, login)
+    async with in_process(settings(town, filled_url)) as (client, _):
+        journey = Journey(client, clinic, token=token)
+        booking = await journey.booked()
+        answer = await fetched(client, booking, token)
+        event = event_in(answer)
+        assert moments(event) == tuple(datetime.fromisoformat(booking[name]) for name in ("start", "end"))
+        assert (event["SEQUENCE"], str(event["STATUS"])) == (booking["version"], "CONFIRMED")
+        assert str(event["SUMMARY"]) == booking["title"]
+        assert f'filename="{booking["reference"]}.ics"' in answer.headers["content-disposition"]
+        assert answer.headers["cache-control"] == "no-store"
+
+        slot = (await journey.slots(movingBookingId=booking["id"]))[-1]
+        held = await journey.hold(slot["id"], movingBookingId=booking["id"])
+        moved = (await journey.reschedule(booking, held["hold"]["token"]))["booking"]
+        later = event_in(await fetched(client, moved, token))
+        assert later["UID"] == event["UID"]
+        assert moments(later)[0] == datetime.fromisoformat(slot["start"]) != moments(event)[0]
+        assert later["SEQUENCE"] == moved["version"] > booking["version"]
+
+        cancelled = (await journey.cancel(moved))["booking"]
+        last = event_in(await fetched(client, cancelled, token))
+        assert (last["UID"], str(last["STATUS"])) == (event["UID"], "CANCELLED")
+        assert last["SEQUENCE"] == cancelled["version"] > moved["version"]
+
+
+async def test_an_event_is_told_in_the_readers_language_and_says_where(town: Town, sqlite_filled_url: str) -> None:
+    token = await sign_in(town, "kari")
+    async with in_process(settings(town, sqlite_filled_url)) as (client, _):
+        journey = Journey(client, "fana-legesenter", token=token)
+        booking = await journey.booked()
+        event = event_in(await fetched(client, booking, token, **{"Accept-Language": "en"}))
+        assert str(event["SUMMARY"]) == "Skin check"
+        assert "Fana legesenter" in str(event["LOCATION"])
+        assert "Nesttun" in str(event["LOCATION"])
+        await journey.cancel(booking)
+
+
+async def test_nobody_else_finds_the_file(town: Town, filled_url: str) -> None:
+    token = await sign_in(town, "ola")
+    async with in_process(settings(town, filled_url)) as (client, _):
+        journey = Journey(client, "bryggen-legesenter", token=token)
+        booking = await journey.booked()
+        assert (await fetched(client, booking, token)).status_code == 200
+        refused = [
+            await fetched(client, booking, await sign_in(town, "kari")),
+            await fetched(client, booking, None),
+            await fetched(client, booking, token, **{"X-Tenant": OTHER}),
+            await fetched(client, booking, token, Host="annan.example"),
+            await fetched(client, {"calendarUrl": f"/bookings/{uuid4()}.ics"}, token),
+            await fetched(client, {"calendarUrl": "/bookings/x.ics"}, token),
+        ]
+        assert [answer.status_code for answer in refused] == [404] * 6
+        assert len({answer.text for answer in refused[:5]}) == 1
+        assert (await fetched(client, booking, "no-token")).status_code == 401
+        assert (await fetched(client, booking, token, **{"X-Tenant": "nobody"})).status_code == 400
+        await journey.cancel(booking)
+
+
+async def test_a_hold_is_no_visit_yet(town: Town, sqlite_filled_url: str) -> None:
+    token = await sign_in(town, "kari")
+    async with in_process(settings(town, sqlite_filled_url)) as (client, _):
+        journey = Journey(client, "bryggen-legesenter", token=token)
+        booking = await journey.booked()
+        held = await journey.hold((await journey.slots())[-1]["id"])
+        assert held["hold"], held["errors"]
+        hold_id = UUID(bytes=from_text(held["hold"]["token"])[:16])
+        assert (await fetched(client, {"calendarUrl": f"/bookings/{hold_id}.ics"}, token)).status_code == 404
+        kept = await journey.hold(held["hold"]["slot"]["id"], holdToken=held["hold"]["token"])
+        assert kept["hold"]["token"] == held["hold"]["token"]  # and is this patient's by now
+        assert (await fetched(client, {"calendarUrl": f"/bookings/{hold_id}.ics"}, token)).status_code == 404
+        assert [b["id"] for b in await journey.mine("ALL")] == [booking["id"]]
+        await journey.cancel(booking)

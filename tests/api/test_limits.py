@@ -1,0 +1,318 @@
+"""Counting callers: by Redis for all processes together, by this process alone when Redis is not to be had."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from domain.ports import Limiter
+from integrations.memory.limiter import MemoryLimiter
+from integrations.redis import limiter as redis_limiter
+from integrations.redis.limiter import RedisLimiter, answers, open_redis
+from tests.api.searching import find, search_for, shown
+from tests.living import Client, Town, in_process
+from tests.system.journey import HOLD, key
+
+USUAL = ("127.0.0.1", 6379)
+MINUTE = timedelta(minutes=1)
+PATIENCE = 10 * redis_limiter.TIMEOUT
+
+
+def pongs(address: tuple[str, int]) -> bool:
+    with suppress(OSError), socket.create_connection(address, timeout=2) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(7).startswith(b"+PONG")
+    return False
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The usual server when it answers, else one of our own. In CI there must be one."""
+    if pongs(USUAL):
+        yield f"redis://{USUAL[0]}:{USUAL[1]}/0"
+        return
+    binary = shutil.which("redis-server")
+    if binary is None:
+        missing = "no Redis answers, and there is no redis-server to start"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    yield from own_redis(binary, tmp_path_factory.mktemp("redis"))
+
+
+def own_redis(binary: str, folder: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = ("127.0.0.1", free.getsockname()[1])
+    options = ["--bind", address[0], "--port", str(address[1]), "--save", "", "--appendonly", "no"]
+    server = subprocess.Popen([binary, *options], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while not pongs(address):
+            assert server.poll() is None and time.monotonic() < deadline, "redis-server does not start"
+            time.sleep(0.05)
+        yield f"redis://{address[0]}:{address[1]}/0"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture
+def prefix(worker_name: str) -> str:
+    """What this test counts under: nobody else's on a shared server."""
+    return f"{worker_name}:{uuid4()}:"
+
+
+class Wall:
+    """A clock on the wall that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+Make = Callable[[Wall], Limiter]
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def make(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Make]:
+    """Both adapters, held to one contract. Redis's falls back on one that lets nobody through, so Redis counts."""
+    if request.param == "memory":
+        yield MemoryLimiter
+        return
+    redis = open_redis(request.getfixturevalue("redis_url"))
+    yield lambda wall: RedisLimiter(redis, Nobody(), prefix=prefix, now=wall)
+    async for name in redis.scan_iter(f"{prefix}*"):
+        await redis.delete(name)
+    await redis.aclose()
+
+
+class Nobody:
+    """Lets nobody through."""
+
+    async def allows(self, key: str, limit: int, window: timedelta) -> bool:
+        return False
+
+
+async def asked(limiter: Limiter, times: int, key: str = "k", limit: int = 3) -> list[bool]:
+    return [await limiter.allows(key, limit, MINUTE) for _ in range(times)]
+
+
+async def test_so_many_are_allowed_and_no_more(make: Make) -> None:
+    assert await asked(make(Wall()), 6) == [True] * 3 + [False] * 3
+
+
+async def test_keys_are_counted_apart(make: Make) -> None:
+    limiter = make(Wall())
+    assert await asked(limiter, 4, "hold:nordhelse:127.0.0.1") == [True] * 3 + [False]
+    assert await asked(limiter, 4, "hold:annan:127.0.0.1") == [True] * 3 + [False]
+    assert await asked(limiter, 4, "hold:nordhelse:::1 æ\n") == [True] * 3 + [False]
+
+
+async def test_a_new_window_starts_afresh(make: Make) -> None:
+    wall = Wall()
+    limiter = make(wall)
+    assert await asked(limiter, 4) == [True] * 3 + [False]
+    wall.now += 59  # the window began with a full minute
+    assert await asked(limiter, 1) == [False]
+    wall.now += 1
+    assert await asked(limiter, 4) == [True] * 3 + [False]
+
+
+async def test_a_crowd_at_once_gets_exactly_the_limit(make: Make) -> None:
+    limiter = make(Wall())
+    allowed = await asyncio.gather(*(limiter.allows("k", 20, MINUTE) for _ in range(60)))
+    assert sum(allowed) == 20
+
+
+async def test_nothing_is_allowed_where_the_limit_is_none(make: Make) -> None:
+    assert await asked(make(Wall()), 2, limit=0) == [False, False]
+
+
+async def test_processes_count_together_in_redis_and_nothing_stays(redis_url: str, prefix: str) -> None:
+    one, other = open_redis(redis_url), open_redis(redis_url)
+    here, there = (RedisLimiter(redis, Nobody(), prefix=prefix, now=Wall()) for redis in (one, other))
+    week = timedelta(days=7)
+    assert [await each.allows("k", 3, week) for each in (here, there, here, there)] == [True, True, True, False]
+    [name] = [name async for name in one.scan_iter(f"{prefix}*")]
+    assert 0 < await one.ttl(name) <= week.total_seconds()
+    await one.delete(name)
+    for redis in (one, other):
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def listener(
+    speak: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[Any]:
+    """A server on a free port that says what it is told to; it counts who connects."""
+    calls: list[int] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(1)
+        with suppress(OSError, asyncio.CancelledError):
+            await speak(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"redis://127.0.0.1:{port}/0", calls
+    finally:
+        server.close()
+
+
+async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    while await reader.read(1000):
+        continue
+
+
+async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1000)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    await writer.drain()
+
+
+async def hanging_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"+")
+
+
+async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.read(1000):
+        writer.write(b"-NOAUTH Authentication required.\r\n" * 4)
+        await writer.drain()
+
+
+@pytest.mark.parametrize("speak", [silence, nonsense, hanging_up, refusing])
+async def test_a_redis_that_gives_no_answer_is_left_alone_and_this_process_counts(speak: Any) -> None:
+    async with listener(speak) as (url, calls):
+        redis = open_redis(url)
+        limiter = RedisLimiter(redis, MemoryLimiter(Wall()))
+        began = time.monotonic()
+        assert await limiter.allows("k", 3, MINUTE)
+        assert time.monotonic() - began < PATIENCE
+        connected = len(calls)
+        assert await asked(limiter, 20) == [True] * 2 + [False] * 18
+        assert len(calls) == connected  # nobody else waits for it
+        assert not await answers(redis)
+        await redis.aclose()
+
+
+async def test_a_crowd_at_a_silent_redis_waits_together_not_in_turn() -> None:
+    async with listener(silence) as (url, _):
+        redis = open_redis(url)
+        limiter = RedisLimiter(redis, MemoryLimiter(Wall()))
+        began = time.monotonic()
+        allowed = await asyncio.gather(*(limiter.allows("k", 20, MINUTE) for _ in range(60)))
+        assert time.monotonic() - began < PATIENCE
+        assert sum(allowed) == 20
+        await redis.aclose()
+
+
+async def test_a_closed_port_is_no_error() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        redis = open_redis(f"redis://127.0.0.1:{unused.getsockname()[1]}/0")
+        limiter = RedisLimiter(redis, MemoryLimiter(Wall()))
+        assert await asked(limiter, 4) == [True] * 3 + [False]
+        await redis.aclose()
+
+
+async def test_redis_is_asked_again_after_a_rest(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_limiter, "REST_SECONDS", 0.0)
+    host, _, port = redis_url.removeprefix("redis://").removesuffix("/0").partition(":")
+    broken = [True]
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if broken:
+            return
+        there, back = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(copied(reader, back), copied(there, writer))
+
+    async with listener(forward) as (url, _):
+        redis = open_redis(url)
+        limiter = RedisLimiter(redis, Nobody(), prefix=prefix, now=Wall())
+        assert await asked(limiter, 2) == [False, False]
+        broken.clear()
+        assert await asked(limiter, 4) == [True] * 3 + [False]
+        await redis.aclose()
+
+
+async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1000):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def holds(client: Client, tries: int, **headers: str) -> list[str]:
+    """The code of each try, at another time each; a granted one is `ok`."""
+    slots = shown(await find(client, await search_for(client, "skin-check", "solna-vardcentral", last=9)))
+    told = []
+    for slot in slots[:: max(1, len(slots) // tries)][:tries]:
+        body = {"query": HOLD, "variables": {"input": {"idempotencyKey": key(), "slotId": slot["id"]}}}
+        payload = (await client.http.post("/graphql", json=body, headers=headers)).json()["data"]["holdSlot"]
+        told.append("ok" if payload["hold"] else payload["errors"][0]["code"])
+    return told
+
+
+def limited(told: list[str], most: int) -> bool:
+    """No more than were allowed; twice as many where the clock on the wall began a new window on the way."""
+    granted = told.count("ok")
+    return most <= granted <= 2 * most and set(told) == {"ok", "HOLD_LIMIT"}
+
+
+@pytest.mark.parametrize("counted_by", ["memory", "redis", "silent redis"])
+async def test_one_address_holds_only_so_many_times(
+    request: pytest.FixtureRequest, town: Town, sqlite_filled_url: str, counted_by: str
+) -> None:
+    address = {"X-Forwarded-For": f"10.0.0.9, {uuid4()}"}
+    another = {"X-Forwarded-For": str(uuid4())}
+    async with listener(silence) as (silent, _):
+        urls = {"memory": "", "silent redis": silent}
+        url = urls[counted_by] if counted_by in urls else request.getfixturevalue("redis_url")
+        settings = town.settings(
+            sqlite_filled_url, holds_per_address=2, redis_url=url, trusted_proxies="10.1.1.1,127.0.0.1"
+        )
+        async with in_process(settings) as (client, _):
+            assert limited(await holds(client, 7, **address), 2)
+            assert "ok" in await holds(client, 7, **another)
+            ready = (await client.http.get("/health/ready")).json()
+            assert (ready["status"], ready["redis"]) == (
+                "ok",
+                {"memory": "off", "redis": "ok", "silent redis": "down"}[counted_by],
+            )
+
+
+async def test_a_header_from_nobody_we_trust_makes_no_new_address(town: Town, sqlite_filled_url: str) -> None:
+    async with in_process(town.settings(sqlite_filled_url, holds_per_address=1)) as (client, _):
+        told = [await holds(client, 1, **{"X-Forwarded-For": str(uuid4())}) for _ in range(6)]
+    assert limited([code for [code] in told], 1)
+
+
+async def test_a_repeat_and_a_renewal_are_no_further_holds(town: Town, sqlite_filled_url: str) -> None:
+    settings = town.settings(sqlite_filled_url, holds_per_address=1, trusted_proxies="127.0.0.1")
+    headers = {"X-Forwarded-For": str(uuid4())}
+    async with in_process(settings) as (client, _):
+        slots = shown(await find(client, await search_for(client, "skin-check", "nacka-vardcentral", last=9)))
+
+        async def hold(**given: str) -> dict[str, Any]:
+            body = {"query": HOLD, "variables": {"input": {"idempotencyKey": key(), **given}}}
+            return dict((await client.http.post("/graphql", json=body, headers=headers)).json()["data"]["holdSlot"])
+
+        own = {"idempotencyKey": key(), "slotId": slots[0]["id"]}
+        first = await hold(**own)
+        await hold(slotId=slots[-1]["id"])  # the limit is reached here, or with the next window's first at the latest
+        assert (await hold(**own))["hold"]["token"] == first["hold"]["token"]
+        renewed = await hold(slotId=slots[0]["id"], holdToken=first["hold"]["token"])
+        assert renewed["hold"]["token"] == first["hold"]["token"]

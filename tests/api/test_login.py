@@ -1,0 +1,289 @@
+"""A browser signs in: to the identity provider and back, with its held time, and not for longer than told."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import httpx2
+import pytest
+
+from api.bootstrap import build_app
+from integrations.sandbox.identity import create_identity_provider
+from integrations.sandbox.identity_clients import APP, web_client
+from tests.living import OTHER, Client, Town, in_process, sign_in
+from tests.oidc.serving import MovableClock, query_of, served
+from tests.system.journey import Journey
+
+HOUSE = "http://127.0.0.1"
+HOME = f"{HOUSE}/app"
+VIEWER = "{ viewer { patient { name } sessionExpiresAt } }"
+HELD = "query($token: String!) { hold(token: $token) { expiresAt serverTime } }"
+LOGIN_URL = """query($to: URL!, $hold: String) { tenant { identityProviders { id
+    loginUrl(returnTo: $to, holdToken: $hold) } } }"""
+LIFETIME, CAP = timedelta(seconds=600), timedelta(seconds=900)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
+    """The house's clock; the identity provider keeps the real time."""
+    moved = MovableClock()
+    monkeypatch.setattr("api.bootstrap.SystemClock", lambda: moved)
+    return moved
+
+
+async def begin(client: Client, login: str, to: str = HOME, hold: str | None = None) -> httpx2.Response:
+    """What the identity provider sends the browser back with, over real HTTP."""
+    providers = (await client(LOGIN_URL, to=to, hold=hold))["tenant"]["identityProviders"]
+    url = next(each["loginUrl"] for each in providers if each["id"] == "bankid-no")
+    began = await client.http.get(f"{url}&login_hint={login}")
+    assert began.status_code == 302, began.text
+    async with httpx2.AsyncClient() as web:
+        return await web.get(began.headers["location"])
+
+
+async def log_in(client: Client, login: str = "kari", **more: Any) -> httpx2.Response:
+    back = await begin(client, login, **more)
+    assert back.status_code in (302, 303), back.text
+    return await client.http.get(back.headers["location"])
+
+
+async def name_of(client: Client) -> str | None:
+    viewer = (await client(VIEWER))["viewer"]
+    return viewer and str(viewer["patient"]["name"])
+
+
+def house(town: Town, url: str, **changes: Any) -> Any:
+    return in_process(town.settings(url, public_url=HOUSE, **changes))
+
+
+async def test_a_browser_comes_back_signed_in_with_a_cookie_no_script_can_read(town: Town, filled_url: str) -> None:
+    async with house(town, filled_url) as (client, _):
+        assert await name_of(client) is None
+        answer = await log_in(client, to=f"{HOME}?step=2")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{HOME}?step=2")
+        [cookie] = [c for c in answer.headers.get_list("set-cookie") if c.startswith("sid=")]
+        told = {part.strip().lower() for part in cookie.split(";")[1:]}
+        assert {"httponly", "samesite=lax", "path=/"} <= told
+        assert not any(part.startswith(("secure", "domain")) for part in told)
+        assert len(client.http.cookies["sid"]) >= 43  # 256 bits
+        assert await name_of(client) == "Kari Testesen"
+
+
+async def test_every_login_is_a_session_of_its_own(town: Town, sqlite_filled_url: str) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        client.http.cookies.set("sid", "chosen-by-an-attacker", domain="127.0.0.1")
+        await log_in(client)
+        cookies = {cookie.value for cookie in client.http.cookies.jar if cookie.name == "sid"} - {
+            "chosen-by-an-attacker"
+        }
+        await log_in(client, "ola")
+        cookies |= {cookie.value for cookie in client.http.cookies.jar if cookie.name == "sid"}
+        client.http.cookies.clear()
+        names = {}
+        for secret in cookies:
+            answer = await client.http.post("/graphql", json={"query": VIEWER}, headers={"Cookie": f"sid={secret}"})
+            viewer = answer.json()["data"]["viewer"]
+            names[secret] = viewer and viewer["patient"]["name"]
+        assert names.pop("chosen-by-an-attacker", None) is None
+        assert sorted(names.values()) == ["Kari Testesen", "Ola Prøvemann"]
+
+
+async def expiry(client: Client, token: str) -> datetime:
+    held = (await client(HELD, token=token))["hold"]
+    return datetime.fromisoformat(held["expiresAt"])
+
+
+async def held_slot(client: Client) -> tuple[str, datetime]:
+    journey = Journey(client, "bryggen-legesenter")
+    held = await journey.hold((await journey.slots())[0]["id"])
+    assert held["hold"], held["errors"]
+    return held["hold"]["token"], datetime.fromisoformat(held["hold"]["expiresAt"]) - LIFETIME
+
+
+async def test_a_held_time_is_kept_longer_once_at_login(town: Town, filled_url: str, clock: MovableClock) -> None:
+    async with house(town, filled_url) as (client, _):
+        token, made = await held_slot(client)
+        clock.ahead = timedelta(minutes=4)
+        await log_in(client, hold=token)
+        longer = await expiry(client, token)
+        assert made + timedelta(minutes=14) <= longer <= made + CAP
+        clock.ahead = timedelta(minutes=4, seconds=20)
+        await log_in(client, hold=token)
+        assert await expiry(client, token) == longer
+
+
+async def test_no_login_keeps_a_held_time_beyond_the_cap(
+    town: Town, sqlite_filled_url: str, clock: MovableClock
+) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        token, made = await held_slot(client)
+        clock.ahead = timedelta(minutes=9)
+        await log_in(client, hold=token)
+        assert await expiry(client, token) == made + CAP
+
+
+async def test_a_lapsed_hold_costs_the_renewal_and_not_the_login(
+    town: Town, sqlite_filled_url: str, clock: MovableClock
+) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        token, _ = await held_slot(client)
+        clock.ahead = LIFETIME + timedelta(seconds=1)
+        assert (await log_in(client, hold=token)).headers["location"] == HOME
+        assert await name_of(client) == "Kari Testesen"
+        assert (await client(HELD, token=token))["hold"] is None
+        assert (await log_in(client, "ola", hold="spoilt")).headers["location"] == HOME
+        assert await name_of(client) == "Ola Prøvemann"
+
+
+async def test_a_hold_signed_in_with_is_that_patients_alone(town: Town, filled_url: str) -> None:
+    async with house(town, filled_url) as (client, _):
+        token, _ = await held_slot(client)
+        await log_in(client, hold=token)
+        await expiry(client, token)
+        own_cookie = client.http.cookies["sid"]
+        await log_in(client, "ola", hold=token)  # who got hold of the link is too late
+        assert (await client(HELD, token=token))["hold"] is None
+        journey = Journey(client, "bryggen-legesenter", token=await sign_in(town, "ola"))
+        assert [error["code"] for error in (await journey.confirm(token))["errors"]] == ["HOLD_NOT_FOUND"]
+        client.http.cookies.clear()
+        assert (await client(HELD, token=token))["hold"] is None
+        client.http.cookies.set("sid", own_cookie, domain="127.0.0.1")
+        journey.token = None
+        booked = await journey.confirm(token)
+        assert booked["booking"]["status"] == "BOOKED", booked["errors"]
+        await journey.cancel(booked["booking"])
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example/",
+        "http://127.0.0.1.evil.example/",
+        "http://127.0.0.1@evil.example/",
+        "//evil.example",
+        "javascript:alert(1)",
+        "http://127.0.0.1\\@evil.example",
+        "",
+    ],
+)
+async def test_a_login_ends_nowhere_else(town: Town, sqlite_filled_url: str, elsewhere: str) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        answer = await client.http.get(f"/login/bankid-no?returnTo={quote(elsewhere, safe='')}&login_hint=kari")
+        assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_USER_INPUT")
+        assert "location" not in answer.headers
+        assert (await client.http.get("/login/bankid-no")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        (f"/login/nobody?returnTo={HOME}", 404, "BAD_USER_INPUT"),
+        (f"/login/bankid-no?tenant=nobody&returnTo={HOME}", 400, "BAD_USER_INPUT"),
+        (f"/login/bankid-no?tenant=a%00b&returnTo={HOME}", 400, "BAD_USER_INPUT"),
+        ("/login/callback", 400, "UNAUTHENTICATED"),
+        ("/login/callback?state=x&code=y", 400, "UNAUTHENTICATED"),
+        ("/login/callback?state=x&error=access_denied", 400, "UNAUTHENTICATED"),
+    ],
+)
+async def test_a_login_that_nobody_began_is_a_coded_answer(
+    town: Town, filled_url: str, path: str, status: int, code: str
+) -> None:
+    async with house(town, filled_url) as (client, _):
+        answer = await client.http.get(path)
+        assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (status, code)
+        assert "sid" not in client.http.cookies
+
+
+@pytest.mark.parametrize(
+    ("to", "back"),
+    [
+        (HOME, f"{HOME}?login=failed"),
+        (f"{HOME}?step=2", f"{HOME}?step=2&login=failed"),
+        (f"{HOME}#step", f"{HOME}?login=failed#step"),
+    ],
+)
+async def test_whoever_turns_back_comes_home_with_a_word_for_the_frontend(
+    town: Town, sqlite_filled_url: str, to: str, back: str
+) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        answered = query_of(await begin(client, "kari", to=to))
+        turned = {"error": "access_denied", "state": answered["state"], "iss": answered["iss"]}
+        answer = await client.http.get("/login/callback", params=turned)
+        assert (answer.status_code, answer.headers["location"]) == (303, back)
+        assert "sid" not in client.http.cookies
+        used = {"code": answered["code"], "state": answered["state"], "iss": answered["iss"]}
+        assert (await client.http.get("/login/callback", params=used)).status_code == 400
+        assert await name_of(client) is None
+
+
+async def test_a_code_caught_on_the_way_is_worth_nothing_in_another_browser(town: Town, sqlite_filled_url: str) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        back = await begin(client, "kari")
+        client.http.cookies.clear()
+        answer = await client.http.get(back.headers["location"])
+        assert (answer.status_code, "sid" in client.http.cookies) == (400, False)
+
+
+async def test_an_identity_provider_that_is_gone_is_a_failed_login(town: Town, sqlite_filled_url: str) -> None:
+    async with house(town, sqlite_filled_url, oidc_issuer="http://127.0.0.1:9") as (client, _):
+        answer = await client.http.get(f"/login/bankid-no?returnTo={HOME}&login_hint=kari")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{HOME}?login=failed")
+
+
+async def test_a_session_ends_twenty_idle_minutes_after_the_last_sight(
+    town: Town, filled_url: str, clock: MovableClock
+) -> None:
+    async with house(town, filled_url) as (client, _):
+        await log_in(client)
+        for minutes in (18, 36, 54):
+            clock.ahead = timedelta(minutes=minutes)
+            assert await name_of(client) == "Kari Testesen"
+        clock.ahead = timedelta(minutes=75)
+        assert await name_of(client) is None
+
+
+async def test_a_session_ends_after_eight_hours_however_active(
+    town: Town, sqlite_filled_url: str, clock: MovableClock
+) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        await log_in(client)
+        last = None
+        for quarters in range(1, 32):
+            clock.ahead = timedelta(minutes=15 * quarters)
+            last = (await client(VIEWER))["viewer"]
+            assert last, f"gone after {clock.ahead}"
+        assert datetime.fromisoformat(last["sessionExpiresAt"]) <= clock.now() + timedelta(minutes=16)
+        clock.ahead = timedelta(hours=8, seconds=1)
+        assert await name_of(client) is None
+
+
+async def test_another_tenant_does_not_know_the_cookie(town: Town, filled_url: str) -> None:
+    async with house(town, filled_url) as (client, _):
+        await log_in(client)
+        cookie = {"Cookie": f"sid={client.http.cookies['sid']}"}
+        for named in ({"Host": "annan.example"}, {"X-Tenant": OTHER}):
+            answer = await client.http.post("/graphql", json={"query": VIEWER}, headers={**cookie, **named})
+            assert answer.json()["data"] == {"viewer": None}
+        assert await name_of(client) == "Kari Testesen"
+
+
+async def test_over_https_the_cookie_is_bound_to_its_host(town: Town, sqlite_filled_url: str) -> None:
+    house = "https://127.0.0.1"
+    with served(create_identity_provider(clients=(APP, web_client(f"{house}/")))) as issuer:
+        app = await build_app(town.settings(sqlite_filled_url, public_url=house, oidc_issuer=issuer))
+        async with app.router.lifespan_context(app):
+            transport = httpx2.ASGITransport(app)
+            async with httpx2.AsyncClient(transport=transport, base_url=house) as http:
+                client = Client(http)
+                back = await begin(client, "kari", to=HOME)
+                assert parse_qs(urlsplit(back.headers["location"]).query)["code"]
+                answer = await http.get(back.headers["location"])
+                [cookie] = [c for c in answer.headers.get_list("set-cookie") if c.startswith("__Host-sid=")]
+                told = {part.strip().lower() for part in cookie.split(";")[1:]}
+                assert {"secure", "httponly", "samesite=lax", "path=/"} <= told
+                assert not any(part.startswith("domain") for part in told)
+                assert await name_of(client) == "Kari Testesen"
+                secret = http.cookies["__Host-sid"]
+                http.cookies.clear()
+                plain = await http.post("/graphql", json={"query": VIEWER}, headers={"Cookie": f"sid={secret}"})
+                assert plain.json()["data"] == {"viewer": None}
