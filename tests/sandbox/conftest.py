@@ -53,9 +53,9 @@ def launch(world: Any, **options: Any) -> Installation:
     return serve(create_ehr(world, **options))
 
 
-def serve(app: Starlette) -> Installation:
-    """Serve an application on a free port, in a thread of its own."""
-    server = EhrServer(app)
+def serve(app: Starlette, *, port: int = 0) -> Installation:
+    """Serve an application, on a free port unless told otherwise, in a thread of its own."""
+    server = EhrServer(app, port=port)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 5
