@@ -1,4 +1,4 @@
-"""From a free time to a cancelled visit, at a clinic of each record system, seen in the record system after each step."""
+"""From a free time to a cancelled visit at a clinic of each record system, seen there after each step."""
 
 from datetime import datetime, timedelta
 from typing import Any
