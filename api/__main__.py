@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from api.bootstrap import EXPECTED, Unready, build_app, import_seed, migrate, open_house, work
+from api.bootstrap import EXPECTED, build_app, import_seed, migrate, work
 from api.demo import demo, demo_defaults
 from api.schema.schema import schema
 from api.serving import PortBusy, authority, listen, port_of, serve_until_told
@@ -37,34 +37,15 @@ def serve(settings: Settings) -> None:
 
 
 def worker(settings: Settings) -> None:
-    async def run() -> None:
-        await _ready(settings)
-        print(f"looking into open questions every {settings.check_interval:g} s", flush=True)  # noqa: T201
-        await work(settings)
-
-    asyncio.run(run())
+    say = f"looking into open questions every {settings.check_interval:g} s"
+    asyncio.run(work(settings, lambda: print(say, flush=True)))  # noqa: T201
 
 
 def import_(settings: Settings) -> None:
     if not settings.seed:
         raise SettingsInvalid("ITB_SEED: must name the seed file to import")
-
-    async def run() -> list[str]:
-        await _ready(settings)
-        return await import_seed(settings, os.environ)
-
-    if silent := asyncio.run(run()):
+    if silent := asyncio.run(import_seed(settings, os.environ)):
         raise SettingsInvalid(f"not imported, no answer from: {', '.join(silent)}")
-
-
-async def _ready(settings: Settings) -> None:
-    """Raises `Unready` for a database that is not migrated, `StoreUnreachable` for none."""
-    house = open_house(settings)
-    try:
-        if not await house.database_ready():
-            raise Unready("the database is not migrated: run `python -m api migrate` first")
-    finally:
-        await house.close()
 
 
 VERBS: Mapping[str, Callable[[Settings], None]] = {

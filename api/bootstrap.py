@@ -1,7 +1,8 @@
 """The one place that sees every layer: puts the adapters behind the ports."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -143,16 +144,23 @@ def oidc_settings(settings: Settings) -> OidcSettings:
     )
 
 
-async def build_app(settings: Settings) -> Starlette:
-    """The whole API. Raises `Unready` for a database that is not migrated, `StoreUnreachable` for none."""
+@asynccontextmanager
+async def ready_house(settings: Settings) -> AsyncIterator[House]:
+    """Closed at the end. Raises `Unready` for a database that is not migrated, `StoreUnreachable` for none."""
     house = open_house(settings)
     try:
         if not await house.database_ready():
             raise Unready("the database is not migrated: run `python -m api migrate` first")
-        tenants = await house.catalogue.tenants()
-    except BaseException:
+        yield house
+    finally:
         await house.close()
-        raise
+
+
+async def build_app(settings: Settings) -> Starlette:
+    """The whole API. Raises as `ready_house` does."""
+    async with ready_house(settings) as looking:
+        tenants = await looking.catalogue.tenants()
+    house = open_house(settings)
     health = health_routes(house.database_ready, house.redis_ready)
     return create_app(house, [_login(house, tenants), calendar_route(house.context), *health])
 
@@ -179,13 +187,12 @@ def _login(house: House, tenants: Sequence[Tenant]) -> BaseRoute:
 
 
 async def import_seed(settings: Settings, places: Mapping[str, str]) -> list[str]:
-    """Import the seed file's catalogue; returns the endpoints that did not answer. Raises `SeedInvalid`."""
-    seed = read_seed(Path(settings.seed), places=places)
-    house = open_house(settings)
-    try:
-        return await house.use.import_catalogue(seed)
-    finally:
-        await house.close()
+    """Import the seed file's catalogue; returns the endpoints that did not answer.
+
+    Raises `SeedInvalid`, or as `ready_house` does.
+    """
+    async with ready_house(settings) as house:
+        return await house.use.import_catalogue(read_seed(Path(settings.seed), places=places))
 
 
 def migrate(settings: Settings) -> None:
@@ -193,13 +200,11 @@ def migrate(settings: Settings) -> None:
     asyncio.run(upgrade(settings.database_url))
 
 
-async def work(settings: Settings) -> None:
-    """The worker alone."""
-    house = open_house(settings)
-    try:
+async def work(settings: Settings, started: Callable[[], None]) -> None:
+    """The worker alone, until it is cancelled; `started` is called when all is well."""
+    async with ready_house(settings) as house:
+        started()
         await work_forever(house.use, settings.check_interval)
-    finally:
-        await house.close()
 
 
 def sandbox_apps(settings: Settings) -> dict[int, Starlette]:

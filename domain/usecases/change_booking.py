@@ -39,7 +39,7 @@ from domain.refusals import (
 from domain.rules import rules_of
 from domain.tenant import Tenant
 from domain.timing import Timing
-from domain.usecases.confirm_booking import check_after, patient_objections
+from domain.usecases.confirm_booking import check_after, look_again, patient_objections
 from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.record import record
 from domain.usecases.visits import Visits
@@ -140,8 +140,7 @@ class RescheduleBooking:
         try:
             await move_once(ehr, visit, to, self.changing.timing)
         except Refused as refused:
-            failed = await self._refused(actor, booking, hold, refused)
-            raise Refused(await self._refusal(tenant, booking, failed)) from refused
+            return await self._refused(tenant, actor, booking, hold, refused)
         except EhrUnavailable as outage:
             return await self._unanswered(actor, booking, hold, outage)
         released, moved = moved_to(booking, hold)
@@ -183,11 +182,16 @@ class RescheduleBooking:
         asking = hold.asking(BookingStatus.CONFIRMING, Asked.MOVE, now, check_at)
         return booking.asking(BookingStatus.BOOKED, Asked.MOVE, now, check_at), replace(asking, check_at=None)
 
-    async def _refused(self, actor: Actor, booking: Booking, hold: Booking, refused: Refused) -> Booking:
+    async def _refused(
+        self, tenant: Tenant, actor: Actor, booking: Booking, hold: Booking, refused: Refused
+    ) -> Booking:
+        """Raises the refusal, unless `reconcile` found out meanwhile that the booking has moved after all."""
         failed = hold.answered(BookingStatus.FAILED, failure=refused.refusals[0].code.value)
         kept = booking.answered(BookingStatus.BOOKED)
-        await self.changing.settle(actor, failed, kept, action="booking.reschedule_refused")
-        return failed
+        settled = await self.changing.settle(actor, failed, kept, action="booking.reschedule_refused")
+        if settled.slot == hold.slot:
+            return settled
+        raise Refused(await self._refusal(tenant, booking, failed)) from refused
 
     async def _refusal(self, tenant: Tenant, booking: Booking, failed: Booking) -> Refusal:
         if failed.failure == RefusalCode.SLOT_TAKEN:
@@ -257,7 +261,7 @@ async def move_once(ehr: Ehr, visit: Visit, to: Visit, timing: Timing) -> EhrApp
     try:
         return await ehr.move(visit, to, timing.book)
     except Refused:
-        held = await ehr.look_up(visit, timing.look_up)
+        held = await look_again(ehr, visit, timing)
         if held and has_moved(held, to):
             return held
         raise

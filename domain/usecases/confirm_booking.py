@@ -202,10 +202,18 @@ async def book_once(ehr: Ehr, visit: Visit, timing: Timing) -> EhrAppointment:
     try:
         return await ehr.book(visit, timing.book)
     except Refused:
-        ours = await ehr.look_up(visit, timing.look_up)
+        ours = await look_again(ehr, visit, timing)
         if ours and ours.state is AppointmentState.BOOKED and ours.start == visit.start:
             return ours
         raise
+
+
+async def look_again(ehr: Ehr, visit: Visit, timing: Timing) -> EhrAppointment | None:
+    """What the EHR holds after a write. That it cannot be reached by now says nothing about the write itself."""
+    try:
+        return await ehr.look_up(visit, timing.look_up)
+    except EhrUnavailable as outage:
+        raise EhrUnavailable(outage.reason, outage=outage.outage, retry_after=outage.retry_after) from outage
 
 
 async def patient_objections(
