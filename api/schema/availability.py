@@ -60,7 +60,7 @@ class AvailabilitySearch:
         default=strawberry.UNSET,
         description="A campaign's code as the patient typed it; one that does not hold changes nothing.",
     )
-    any_practitioner: bool = strawberry.field(
+    any_practitioner: bool | None = strawberry.field(
         default=False,
         description="True leaves the practitioner open: one slot for each clinic and start, with the one whose turn "
         "it is. Give it to `holdSlot` as well.",
@@ -90,7 +90,7 @@ def parsed(search: AvailabilitySearch, moving: Booking | None, own: UUID | None)
         weekdays=frozenset(search.weekdays or ()),
         not_before=search.not_before or None,
         not_after=search.not_after or None,
-        any_practitioner=search.any_practitioner,
+        any_practitioner=bool(search.any_practitioner),
         moving=moving,
         own_ids=(own,) if own else (),
     )

@@ -38,7 +38,7 @@ class ConfirmBookingInput:
     comment: str | None = strawberry.field(
         default=strawberry.UNSET, description="A note for the clinic, at most 1,000 characters."
     )
-    accept_double_booking: bool = strawberry.field(default=False, description=ACCEPT)
+    accept_double_booking: bool | None = strawberry.field(default=False, description=ACCEPT)
 
 
 @strawberry.type(description="What came of `confirmBooking`.")
@@ -59,7 +59,7 @@ class RescheduleBookingInput:
     )
     expected_version: int = strawberry.field(description=VERSION)
     hold_token: str = strawberry.field(description="A hold made with this booking's id as `movingBookingId`.")
-    accept_double_booking: bool = strawberry.field(default=False, description=ACCEPT)
+    accept_double_booking: bool | None = strawberry.field(default=False, description=ACCEPT)
 
 
 @strawberry.type(description="What came of `rescheduleBooking`.")
@@ -108,7 +108,7 @@ def _confirm(given: ConfirmBookingInput, context: "Context") -> ConfirmRequest:
         terms_version=given.accepted_terms_version,
         sms=given.sms_confirmation,
         comment=comment,
-        accept_double_booking=given.accept_double_booking,
+        accept_double_booking=bool(given.accept_double_booking),
     )
 
 
@@ -119,7 +119,7 @@ def _reschedule(given: RescheduleBookingInput, context: "Context") -> ChangeRequ
         key=checked_key(given.idempotency_key),
         input_hash=input_hash(given.booking_id, given.expected_version, given.hold_token),
         hold_id=held_id(context, given.hold_token),
-        accept_double_booking=given.accept_double_booking,
+        accept_double_booking=bool(given.accept_double_booking),
     )
 
 

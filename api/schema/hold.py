@@ -81,7 +81,7 @@ class HoldSlotInput:
     campaign_code: str | None = strawberry.field(
         default=strawberry.UNSET, description="A campaign's code; one that does not hold is refused here."
     )
-    any_practitioner: bool = strawberry.field(
+    any_practitioner: bool | None = strawberry.field(
         default=False,
         description="True: the time is what matters. It is held with whoever is free then, chosen fairly.",
     )
@@ -160,9 +160,9 @@ async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
         slot=slot,
         scope=str(viewer.patient.id) if viewer else f"address:{context.address}",
         key=key,
-        input_hash=input_hash(given.slot_id, given.any_practitioner, moving),
+        input_hash=input_hash(given.slot_id, bool(given.any_practitioner), moving),
         may_hold=context.may_hold,
-        any_practitioner=given.any_practitioner,
+        any_practitioner=bool(given.any_practitioner),
         replaces=held_id(context, given.hold_token) if given.hold_token else None,
         moving_booking_id=parse_id(moving, "Booking") if moving else None,
     )

@@ -86,18 +86,18 @@ class Viewer:
         self,
         info: Info,
         when: Annotated[
-            BookingPeriod, strawberry.argument(description="Those to come, those that are over, or all.")
+            BookingPeriod | None, strawberry.argument(description="Those to come, those that are over, or all.")
         ] = BookingPeriod.UPCOMING,
         first: First = strawberry.UNSET,
         after: After = strawberry.UNSET,
         last: Last = strawberry.UNSET,
         before: Before = strawberry.UNSET,
     ) -> PatientBookingConnection:
-        context = info.context
-        cursors = Cursors.of(context, f"bookings:{self.source.patient.id}", when.value)
+        context, period = info.context, (when or BookingPeriod.UPCOMING).value
+        cursors = Cursors.of(context, f"bookings:{self.source.patient.id}", period)
         request = cursors.request(first, after, last, before, most=MOST_OF_PATIENT)
         page = await context.booking_reads.of_patient(
-            context.tenant.id, self.source.patient.id, context.clock.now(), when.value, request
+            context.tenant.id, self.source.patient.id, context.clock.now(), period, request
         )
         built = [Booking.of(booking, context) for booking in page.items]
         return PatientBookingConnection(page=page, cursors=cursors, built=built, sources=[])

@@ -109,12 +109,12 @@ AvailabilitySearch.weekdays: [Weekday!]
 AvailabilitySearch.notBefore: LocalTime
 AvailabilitySearch.notAfter: LocalTime
 AvailabilitySearch.campaignCode: String
-AvailabilitySearch.anyPractitioner: Boolean!
+AvailabilitySearch.anyPractitioner: Boolean
 AvailabilitySearch.movingBookingId: ID
 HoldSlotInput.idempotencyKey: ID!
 HoldSlotInput.slotId: ID!
 HoldSlotInput.campaignCode: String
-HoldSlotInput.anyPractitioner: Boolean!
+HoldSlotInput.anyPractitioner: Boolean
 HoldSlotInput.holdToken: String
 HoldSlotInput.movingBookingId: ID
 ConfirmBookingInput.acceptedTermsVersion: String!
