@@ -18,6 +18,8 @@ class Endpoint:
 
     `longest_delay` is how late a request that we sent may still take effect there: together with the deadline of a
     write it makes the settling time before "not found" is believed.
+    `authorization_variable` names the environment variable that holds the whole value of the header `Authorization`;
+    the secret itself is kept nowhere. Empty: none is sent.
     """
 
     tenant_id: str
@@ -32,3 +34,4 @@ class Endpoint:
     service_system: str = "https://sandbox.example/treatments"
     booking_system: str = "https://itb.example/identifiers/booking"
     longest_delay: timedelta = timedelta(seconds=120)
+    authorization_variable: str = ""

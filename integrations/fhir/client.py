@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -27,6 +27,7 @@ LARGEST_BODY = 20 * 1024 * 1024
 READS = ("GET", "HEAD")
 UNTIL_CANCELLED = aiohttp.ClientTimeout(total=None)
 JSON = {"Content-Type": "application/fhir+json"}
+NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 
 _until: ContextVar[float] = ContextVar("fhir_until")
 
@@ -59,6 +60,16 @@ def only_reading() -> Iterator[None]:
         raise EhrUnavailable(str(unreadable), sent=False) from unreadable
 
 
+@contextmanager
+def after_writing() -> Iterator[None]:
+    """Something was sent before: that nobody can be reached now does not mean that nothing has happened there."""
+    try:
+        yield
+    except EhrUnavailable as outage:
+        outage.sent = True
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
@@ -86,8 +97,11 @@ async def _not_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 class FhirClient(AsyncFHIRClient):
     """Reads share a pool of connections; each write opens one of its own, for a stale one would leave it in doubt."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, secrets: Mapping[str, str] = NO_SECRETS) -> None:
+        """`secrets`: where the variable is looked up that `endpoint.authorization_variable` names."""
         super().__init__(endpoint.base_url.rstrip("/"))
+        self._variable = endpoint.authorization_variable
+        self._secrets = secrets
         self._turns = asyncio.Semaphore(endpoint.max_concurrency)
         self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
 
@@ -111,7 +125,8 @@ class FhirClient(AsyncFHIRClient):
     ) -> Answer:
         """One request, once. Raises `FhirFailure` for a no, also one under HTTP 200, and `EhrUnavailable`."""
         url = self._build_request_url(path, params)
-        sent = {**self._build_request_headers(), **(JSON if data is not None else {}), **(headers or {})}
+        own = {**self._build_request_headers(), **self._authorization()}
+        sent = {**own, **(JSON if data is not None else {}), **(headers or {})}
         body = msgspec.json.encode(data) if data is not None else None
         answer = await self._in_time(method.upper(), URL(url, encoded=True), body, sent)
         if failure := failure_in(answer.status, answer.headers, answer.body):
@@ -138,6 +153,16 @@ class FhirClient(AsyncFHIRClient):
             raise EhrUnavailable("a link leads away from the server")
         url: str = super()._build_request_url(path, params)
         return url.removesuffix("?")
+
+    def _authorization(self) -> dict[str, str]:
+        """Looked up for every request, and told nobody but the server."""
+        if not self._variable:
+            return {}
+        value = self._secrets.get(self._variable, "").strip()
+        if not (value and value.isascii() and value.isprintable()):
+            what = "cannot be sent as a header" if value else "is not set"
+            raise EhrUnavailable(f"the environment variable {self._variable} {what}", sent=False)
+        return {"Authorization": value}
 
     async def _in_time(self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         progress = SimpleNamespace(connected=False, reused=False)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from domain.endpoint import Dialect, Endpoint
 from domain.ports import Ehr
-from integrations.fhir.client import FhirClient
+from integrations.fhir.client import NO_SECRETS, FhirClient
 from integrations.fhir.ihe import Ihe
 from integrations.fhir.r4 import R4
 
@@ -17,13 +17,15 @@ ADAPTERS: Mapping[Dialect, Callable[[FhirClient, Endpoint], Ehr]] = {
 class FhirEhrs:
     """An endpoint whose settings change is another one: it gets connections of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Mapping[str, str] = NO_SECRETS) -> None:
+        """`secrets`: the variables that endpoints name as their `authorization_variable`; the process's environment."""
+        self._secrets = secrets
         self._clients: list[FhirClient] = []
         self._ehrs: dict[Endpoint, Ehr] = {}
 
     def at(self, endpoint: Endpoint) -> Ehr:
         if endpoint not in self._ehrs:
-            client = FhirClient(endpoint)
+            client = FhirClient(endpoint, self._secrets)
             self._clients.append(client)
             self._ehrs[endpoint] = ADAPTERS[endpoint.dialect](client, endpoint)
         return self._ehrs[endpoint]

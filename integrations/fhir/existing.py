@@ -10,7 +10,7 @@ from msgspec import Raw
 from domain.endpoint import Endpoint
 from domain.ports import AppointmentState, EhrAppointment, EhrUnavailable, Visit
 from domain.refusals import Refused, RejectedByEhr
-from integrations.fhir.client import FhirClient, only_reading, path_to, token
+from integrations.fhir.client import FhirClient, after_writing, only_reading, path_to, token
 from integrations.fhir.failures import FhirFailure
 from integrations.fhir.paging import pages
 from integrations.fhir.reading import appointment_of, is_of, role_of, value_of
@@ -36,13 +36,14 @@ class Existing:
     client: FhirClient
     endpoint: Endpoint
 
-    async def held(self, visit: Visit) -> Held | None:
+    async def held(self, visit: Visit, *, ours_alone: bool = False) -> Held | None:
         """By its id where that is known, else by our booking number, else by who, when and with whom.
 
+        `ours_alone`: not what the clinic may have booked itself, for somebody who would cancel it.
         Raises `EhrUnavailable` or `Unreadable` where there is no telling: None means that it is not there.
         """
         held = await self._read(visit.ehr_id) if visit.ehr_id else None
-        return held or await self._search(visit)
+        return held or await self._search(visit, ours_alone)
 
     async def before_writing(self, visit: Visit) -> Held:
         """The same, right before it is changed: what goes wrong here has changed nothing. Raises `Refused`."""
@@ -61,13 +62,26 @@ class Existing:
         found = decode(answer.body, Appointment)
         return _held(found, answer.body, answer.headers.get("ETag", ""))
 
-    async def _search(self, visit: Visit) -> Held | None:
+    async def again(self, visit: Visit) -> Held | None:
+        """After a write that was not answered with a yes: where this cannot be had either, it stays open."""
+        with after_writing():
+            return await self.held(visit)
+
+    async def _search(self, visit: Visit, ours_alone: bool) -> Held | None:
+        """Servers that do not index the number find nothing by it: only who, when and with whom says it is not there.
+
+        A server that looked for the number, and refuses to look for the patient, is believed.
+        """
         try:
             found, obeyed = await self._by_number(visit)
         except FhirFailure:
             found, obeyed = [], False
-        if not found and not obeyed:
-            found = [(each, raw) async for each, raw in self._by_person(visit)]
+        if not found and not (obeyed and ours_alone):
+            try:
+                found = [each async for each in self._by_person(visit)]
+            except FhirFailure:
+                if not obeyed:
+                    raise
         return _best([_held(each, raw) for each, raw in found])
 
     async def _by_number(self, visit: Visit) -> tuple[list[tuple[Appointment, Raw]], bool]:
@@ -84,6 +98,8 @@ class Existing:
 
     async def _by_person(self, visit: Visit) -> AsyncIterator[tuple[Appointment, Raw]]:
         """The patient's Appointment at that start with that practitioner, unless it is another booking of ours."""
+        if visit.patient.national_id is None:
+            return  # nobody is booked without one
         person = person_identifier(visit.patient)
         minute = (f"ge{in_utc(visit.start)}", f"lt{in_utc(visit.start + timedelta(minutes=1))}")
         asked = {"patient.identifier": token(person["system"], person["value"]), "date": list(minute)}
@@ -91,7 +107,7 @@ class Existing:
             number = value_of(each.identifier, self.endpoint.booking_system)
             if number not in (None, str(visit.booking_id)) or each.start != visit.start:
                 continue
-            if role_of(each) in (None, visit.practitioner_ehr_id):
+            if role_of(each) in (None, visit.practitioner_ehr_id) and not _of_another(each, person):
                 yield each, raw
 
     async def _matching(self, asked: Mapping[str, Any]) -> AsyncIterator[tuple[Appointment, Raw]]:
@@ -100,6 +116,13 @@ class Existing:
                 found = decode(entry.resource, Appointment)
                 if found.resourceType == "Appointment":
                     yield found, entry.resource
+
+
+def _of_another(found: Appointment, person: Mapping[str, str]) -> bool:
+    """Where the patient takes part by identifier: servers that ignore a parameter answer with other people's, too."""
+    named = (each.actor.identifier for each in found.participant if each.actor.identifier)
+    values = {each.value for each in named if each.system == person["system"]}
+    return bool(values) and person["value"] not in values
 
 
 def version(version_id: str, tag: str = "") -> str | None:

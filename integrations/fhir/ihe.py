@@ -17,6 +17,7 @@ from integrations.fhir.catalogue import CONTEXT, Parts, catalogue_of
 from integrations.fhir.client import FhirClient, asking, token
 from integrations.fhir.existing import Existing, Held
 from integrations.fhir.failures import FhirFailure, outage_of
+from integrations.fhir.instants import fixed_span, fixed_visit
 from integrations.fhir.paging import every, pages
 from integrations.fhir.phone import registered_phone
 from integrations.fhir.probing import probe
@@ -54,6 +55,7 @@ class Ihe:
         self, wanted: Sequence[Wanted], span: Span, deadline: float, *, moving: Visit | None = None
     ) -> Found:
         """One `$find` for each wanted, all at once: the servers answer one practitioner a call."""
+        span, moving = fixed_span(span), moving and fixed_visit(moving)
         with asking(deadline):
             asked = dict.fromkeys(wanted)
             answers = await asyncio.gather(*(self._free(each, span, moving) for each in asked))
@@ -95,11 +97,13 @@ class Ihe:
         }
 
     async def book(self, visit: Visit, deadline: float) -> EhrAppointment:
+        visit = fixed_visit(visit)
         proposal = writing.proposal(visit, self.endpoint)
         with asking(deadline):
             return await self._book(proposal, visit, AppointmentState.BOOKED, comment=visit.comment)
 
     async def move(self, visit: Visit, to: Visit, deadline: float) -> EhrAppointment:
+        visit, to = fixed_visit(visit), fixed_visit(to)
         with asking(deadline):
             held = await self._existing.before_writing(visit)
             if held.state is not AppointmentState.BOOKED:
@@ -108,6 +112,7 @@ class Ihe:
             return await self._book(moved, visit, AppointmentState.BOOKED)
 
     async def cancel(self, visit: Visit, deadline: float) -> None:
+        visit = fixed_visit(visit)
         with asking(deadline):
             held = await self._existing.before_writing(visit)
             await self._cancel(visit, held)
@@ -121,7 +126,7 @@ class Ihe:
         try:
             await self._book(cancelled, visit, AppointmentState.CANCELLED, missing_is_taken=False)
         except Refused:
-            again = await self._existing.held(visit)  # somebody at the clinic may have been faster
+            again = await self._existing.again(visit)  # somebody at the clinic may have been faster
             if again is None or again.state is not AppointmentState.CANCELLED:
                 raise
 
@@ -145,12 +150,13 @@ class Ihe:
 
     async def look_up(self, visit: Visit, deadline: float) -> EhrAppointment | None:
         with asking(deadline):
-            held = await self._existing.held(visit)
+            held = await self._existing.held(fixed_visit(visit))
             return held.appointment if held else None
 
     async def abandon(self, visit: Visit, deadline: float) -> None:
+        visit = fixed_visit(visit)
         with asking(deadline):
-            held = await self._existing.held(visit)
+            held = await self._existing.held(visit, ours_alone=True)
             if held and held.state is AppointmentState.BOOKED:
                 await self._cancel(visit, held)
 

@@ -19,6 +19,7 @@ from integrations.fhir.catalogue import SEARCHED, Parts, catalogue_of
 from integrations.fhir.client import Answer, FhirClient, asking, path_to, token
 from integrations.fhir.existing import Existing, Held
 from integrations.fhir.failures import FhirFailure, outage_of
+from integrations.fhir.instants import fixed_span, fixed_visit
 from integrations.fhir.paging import every, pages
 from integrations.fhir.phone import registered_phone
 from integrations.fhir.probing import probe
@@ -59,6 +60,7 @@ class R4:
         self, wanted: Sequence[Wanted], span: Span, deadline: float, *, moving: Visit | None = None
     ) -> Found:
         """One search for the Slots of everybody wanted. One Slot is one visit: none is joined or split."""
+        span, moving = fixed_span(span), moving and fixed_visit(moving)
         with asking(deadline):
             free, opened = await asyncio.gather(self._free(wanted, span), self._opened_up(wanted, span, moving))
         times = reading.one_of_each([*free.times, *opened.times])
@@ -93,6 +95,7 @@ class R4:
         return Found(times=_times(slots, concerned, span))
 
     async def book(self, visit: Visit, deadline: float) -> EhrAppointment:
+        visit = fixed_visit(visit)
         created = writing.appointment(visit, self.endpoint)
         with asking(deadline):
             await self._slots.take(visit)
@@ -132,7 +135,7 @@ class R4:
             raise EhrUnavailable("a Slot was taken for nothing and could not be freed")
 
     async def move(self, visit: Visit, to: Visit, deadline: float) -> EhrAppointment:
-        to = replace(to, booking_id=visit.booking_id)
+        visit, to = fixed_visit(visit), fixed_visit(replace(to, booking_id=visit.booking_id))
         with asking(deadline):
             held = await self._existing.before_writing(visit)
             if held.state is not AppointmentState.BOOKED:
@@ -162,6 +165,7 @@ class R4:
         return moved
 
     async def cancel(self, visit: Visit, deadline: float) -> None:
+        visit = fixed_visit(visit)
         with asking(deadline):
             await self._cancel(visit, await self._existing.before_writing(visit))
 
@@ -202,22 +206,23 @@ class R4:
             raise EhrUnavailable("the changed Appointment came back as a proposal")
         return appointment
 
-    async def _again(self, visit: Visit, reason: Exception) -> EhrAppointment | None:
-        """A second look after a no or no answer; where it cannot be had either, the first thing said stands."""
+    async def _again(self, visit: Visit, reason: Refused | EhrUnavailable) -> EhrAppointment | None:
+        """A second look after a no or no answer; where it cannot be had either, what was written stays open."""
         try:
-            held = await self._existing.held(visit)
+            held = await self._existing.again(visit)
         except (EhrUnavailable, FhirFailure, Unreadable) as error:
-            raise reason from error
+            raise (outage_of(error) if isinstance(reason, Refused) else reason) from error
         return held.appointment if held else None
 
     async def look_up(self, visit: Visit, deadline: float) -> EhrAppointment | None:
         with asking(deadline):
-            held = await self._existing.held(visit)
+            held = await self._existing.held(fixed_visit(visit))
             return held.appointment if held else None
 
     async def abandon(self, visit: Visit, deadline: float) -> None:
+        visit = fixed_visit(visit)
         with asking(deadline):
-            held = await self._existing.held(visit)
+            held = await self._existing.held(visit, ours_alone=True)
             if held and held.state is AppointmentState.BOOKED:
                 return await self._cancel(visit, held)
             if visit.reference:

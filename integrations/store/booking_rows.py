@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import IntegrityError
 
-from domain.audit import SYSTEM
+from domain.audit import SYSTEM, AuditEntry
 from domain.booking import Asked, Booking, BookingStatus, BookingStep
 from domain.slot import Slot
 from integrations.store.tables_bookings import GUARD
@@ -58,11 +58,21 @@ def step_of(row: AnyRow) -> BookingStep:
     )
 
 
-def lapse_of(row: AnyRow, now: datetime) -> BookingStep:
-    """What a hold's history says when its time ran out."""
-    return BookingStep(
-        at=now, version=row.version, status=BookingStatus.EXPIRED, actor=SYSTEM.kind.value, start=row.starts_at
+def lapse_of(booking: Booking, now: datetime) -> tuple[BookingStep, AuditEntry]:
+    """What a hold's history and the audit trail say when its time ran out."""
+    step = BookingStep(
+        at=now, version=booking.version, status=booking.status, actor=SYSTEM.kind.value, start=booking.slot.start
     )
+    entry = AuditEntry(
+        tenant_id=booking.tenant_id,
+        at=now,
+        actor=SYSTEM,
+        action="booking.expired",
+        target="booking",
+        target_id=booking.id,
+        details={"status": booking.status.value, "version": str(booking.version)},
+    )
+    return step, entry
 
 
 def refused_by_guard(error: IntegrityError) -> bool:

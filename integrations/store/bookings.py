@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.booking import OCCUPYING, Booking, BookingStatus, BookingStep
 from domain.ports import Clock, StaleBooking
 from domain.slot import Span
+from integrations.store.audit import add_audit
 from integrations.store.booking_rows import booking_of, lapse_of, refused_by_guard, values_of
 from integrations.store.tables import PATIENT
 from integrations.store.tables_bookings import BOOKING, BOOKING_STEP, GUARD
@@ -132,15 +133,12 @@ class SqlBookings:
         return booking_of(row) if row else None
 
     async def add_step(self, booking: Booking, step: BookingStep) -> None:
-        await self._add_step(booking.tenant_id, booking.id, step)
-
-    async def _add_step(self, tenant_id: str, booking_id: UUID, step: BookingStep) -> None:
         S = BOOKING_STEP.c
-        latest = select(func.max(S.number)).where(S.tenant_id == tenant_id, S.booking_id == booking_id)
+        latest = select(func.max(S.number)).where(S.tenant_id == booking.tenant_id, S.booking_id == booking.id)
         await self._connection.execute(
             insert(BOOKING_STEP).values(
-                tenant_id=tenant_id,
-                booking_id=booking_id,
+                tenant_id=booking.tenant_id,
+                booking_id=booking.id,
                 number=func.coalesce(latest.scalar_subquery(), 0) + 1,
                 at=step.at,
                 version=step.version,
@@ -171,9 +169,11 @@ class SqlBookings:
             update(BOOKING)
             .where(C.tenant_id == booking.tenant_id, C.id.in_(in_the_way), C.status == BookingStatus.HELD)
             .values(status=BookingStatus.EXPIRED, version=C.version + 1)
-            .returning(C.id, C.version, C.starts_at)
+            .returning(BOOKING)
         )
-        rows = sorted(expired.all(), key=lambda row: row.id)
-        for row in rows:
-            await self._add_step(booking.tenant_id, row.id, lapse_of(row, now))
-        return bool(rows)
+        lapsed = sorted(map(booking_of, expired.all()), key=lambda each: each.id)
+        for each in lapsed:
+            step, entry = lapse_of(each, now)
+            await self.add_step(each, step)
+            await add_audit(self._connection, entry)
+        return bool(lapsed)

@@ -63,6 +63,10 @@ class SqlCatalogue:
         statement = select(*columns(ENDPOINT)).where(E.tenant_id == tenant_id, E.active)
         return [endpoint_of(row) for row in await self._reads.rows(statement.order_by(E.id))]
 
+    async def endpoints_by_id(self, tenant_id: str, ids: Sequence[str]) -> Mapping[str, Endpoint]:
+        statement = select(*columns(ENDPOINT)).where(ENDPOINT.c.tenant_id == tenant_id)
+        return await self._by(ENDPOINT.c.id, ids, statement, endpoint_of)
+
     async def areas(self, tenant_id: str) -> Sequence[Area]:
         statement = select(*columns(AREA)).where(AREA.c.tenant_id == tenant_id, AREA.c.active)
         return [area_of(row) for row in await self._reads.rows(statement.order_by(AREA.c.sort_key, AREA.c.id))]

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, select
 from domain.catalogue import ClinicFilter, OfferFilter, PractitionerFilter, TreatmentFilter
 from integrations.store.catalogue_rows import folded
 from integrations.store.paging import Order
-from integrations.store.tables_catalogue import CLINIC, OFFER, PRACTITIONER, TREATMENT
+from integrations.store.tables_catalogue import CLINIC, ENDPOINT, OFFER, PRACTITIONER, TREATMENT
 
 BY_CLINIC = Order((CLINIC.c.sort_name, CLINIC.c.id))
 BY_TREATMENT = Order((TREATMENT.c.sort_key, TREATMENT.c.id))
@@ -18,24 +18,20 @@ BY_OFFER = Order((CLINIC.c.sort_name, TREATMENT.c.sort_key, PRACTITIONER.c.sort_
 BY_OFFER_IN_CLINIC = Order((TREATMENT.c.sort_key, PRACTITIONER.c.sort_name, OFFER.c.id))
 
 
-def _joined(table: Table, key: str) -> ColumnElement[bool]:
-    return and_(table.c.tenant_id == OFFER.c.tenant_id, table.c.id == OFFER.c[key], table.c.active)
+def _joined(table: Table, key: str, to: Table = OFFER) -> ColumnElement[bool]:
+    return and_(table.c.tenant_id == to.c.tenant_id, table.c.id == to.c[key], table.c.active)
 
 
 LIVE: FromClause = (
     OFFER.join(CLINIC, _joined(CLINIC, "clinic_id"))
     .join(TREATMENT, _joined(TREATMENT, "treatment_id"))
     .join(PRACTITIONER, _joined(PRACTITIONER, "practitioner_id"))
+    .join(ENDPOINT, _joined(ENDPOINT, "endpoint_id"))
 )
-"""Offers of which nothing has been withdrawn: neither the offer nor the clinic, the treatment or the practitioner."""
+"""Offers of which nothing has been withdrawn: neither the offer nor its clinic, treatment, practitioner or EHR."""
 
-WORKING: FromClause = PRACTITIONER.join(
-    CLINIC,
-    and_(
-        CLINIC.c.tenant_id == PRACTITIONER.c.tenant_id,
-        CLINIC.c.id == PRACTITIONER.c.clinic_id,
-        CLINIC.c.active,
-    ),
+WORKING: FromClause = PRACTITIONER.join(CLINIC, _joined(CLINIC, "clinic_id", to=PRACTITIONER)).join(
+    ENDPOINT, _joined(ENDPOINT, "endpoint_id", to=PRACTITIONER)
 )
 """Practitioners with the clinic they work at."""
 

@@ -46,8 +46,9 @@ class SqlCatalogueWrites:
 
     async def put_seed(self, seed: Seed) -> None:
         await self._put_tenant(seed.tenant)
-        await self._put(ENDPOINTS, seed.tenant.id, seed.endpoints)
-        await self._put(AREAS, seed.tenant.id, seed.areas)
+        for kind, kept in ((ENDPOINTS, seed.endpoints), (AREAS, seed.areas)):
+            await self._withdraw(kind.table, seed.tenant.id, keeping={each.id for each in kept})
+            await self._put(kind, seed.tenant.id, kept)
 
     async def merge(self, tenant_id: str, found: CatalogueImport) -> None:
         await self._lock(tenant_id)
@@ -124,7 +125,7 @@ class SqlCatalogueWrites:
         return (await self._connection.execute(statement)).all()
 
     async def _withdraw(
-        self, table: Table, tenant_id: str, *which: ColumnElement[bool], keeping: Collection[UUID] = ()
+        self, table: Table, tenant_id: str, *which: ColumnElement[bool], keeping: Collection[UUID | str] = ()
     ) -> None:
         c = table.c
         statement = select(c.id, c.edited).where(c.tenant_id == tenant_id, c.active, *which)

@@ -1,7 +1,7 @@
 """Tables of what can be booked.
 
-Every row has `active`, false once its EHR knows it no more, and `edited`, the names of the fields that the back office
-has changed: an import never writes over those.
+Every row has `active`, false once its EHR or the seed knows it no more, and `edited`, the names of the fields that the
+back office has changed: an import never writes over those.
 """
 
 from datetime import timedelta
@@ -37,6 +37,7 @@ class EndpointRow(StoreRow, table=True):
     service_system: str
     booking_system: str
     longest_delay: timedelta = Field(sa_type=Seconds)
+    authorization_variable: str
     active: bool
     edited: Any = Field(sa_type=WORDS, nullable=False)
 

@@ -12,6 +12,7 @@ from domain.audit import AuditEntry
 from domain.events import Event
 from domain.ports import Clock
 from integrations.clock import SystemClock
+from integrations.store.audit import add_audit
 from integrations.store.bookings import SqlBookings
 from integrations.store.catalogue_writes import SqlCatalogueWrites
 from integrations.store.engine import connected
@@ -19,7 +20,7 @@ from integrations.store.idempotency import SqlIdempotency
 from integrations.store.patients import SqlPatients
 from integrations.store.sealing import Sealing
 from integrations.store.sessions import SqlSessions
-from integrations.store.tables import AUDIT, OUTBOX
+from integrations.store.tables import OUTBOX
 
 
 class SqlWork:
@@ -32,20 +33,7 @@ class SqlWork:
         self.catalogue = SqlCatalogueWrites(connection)
 
     async def audit(self, entry: AuditEntry) -> None:
-        await self._connection.execute(
-            insert(AUDIT).values(
-                tenant_id=entry.tenant_id,
-                id=uuid4(),
-                at=entry.at,
-                actor_kind=entry.actor.kind.value,
-                actor_id=entry.actor.id,
-                request_id=entry.actor.request_id,
-                action=entry.action,
-                target=entry.target,
-                target_id=entry.target_id,
-                details=entry.details,
-            )
-        )
+        await add_audit(self._connection, entry)
 
     async def tell(self, event: Event) -> None:
         await self._connection.execute(

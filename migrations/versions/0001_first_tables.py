@@ -139,6 +139,7 @@ def _tenants() -> None:
             _text("service_system"),
             _text("booking_system"),
             sa.Column("longest_delay", sa.BigInteger(), nullable=False),
+            _text("authorization_variable"),
         ),
         *(_flag("active"), _json("edited"), _key("endpoint", "id"), _tenant("endpoint")),
     )

@@ -30,6 +30,9 @@ class Scripted:
     connections: int = 0
     requests: list[Request] = field(default_factory=list)
     hang_up_after: bool = False
+    stop_after: int = 0
+    """After so many requests nobody listens any more: a further connection is refused."""
+    server: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
@@ -41,6 +44,8 @@ class Scripted:
         try:
             while request := await _request(reader, own):
                 self.requests.append(request)
+                if len(self.requests) == self.stop_after and self.server:
+                    self.server.close()
                 answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                 writer.write(answer)
                 await writer.drain()
@@ -71,7 +76,7 @@ def answer(body: bytes | str, status: int = 200, **headers: str) -> bytes:
 async def scripted(*answers: bytes) -> AsyncIterator[tuple[Scripted, FhirClient]]:
     """The server, and a client that speaks to it."""
     script = Scripted(list(answers))
-    server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
+    script.server = server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
     script.port = server.sockets[0].getsockname()[1]
     client = FhirClient(endpoint_at(script.url))
     try:

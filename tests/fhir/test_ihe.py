@@ -189,6 +189,17 @@ async def test_a_cancel_that_staff_did_in_between_is_done() -> None:
         await ihe.cancel(replace(VISIT, ehr_id="ap:1"), PATIENCE)
 
 
+async def test_a_cancel_is_left_open_when_nobody_answers_the_look_after_a_no() -> None:
+    """The connection that fails is the look's: what was sent before it did arrive."""
+    known, no = appointment(identifier=[OURS]), refusal("business-rule", 409)
+    async with speaking(answer(json.dumps(known), Connection="close"), no) as (server, ihe):
+        server.stop_after = 2
+        with pytest.raises(EhrUnavailable) as outage:
+            await ihe.cancel(replace(VISIT, ehr_id="ap:1"), PATIENCE)
+    assert [each.method for each in server.requests] == ["GET", "POST"]
+    assert outage.value.sent
+
+
 async def test_the_booked_one_counts_where_an_earlier_one_was_cancelled() -> None:
     both = bundle(appointment(id="1", status="cancelled", identifier=[OURS]), appointment(id="2", identifier=[OURS]))
     async with speaking(both) as (_, ihe):

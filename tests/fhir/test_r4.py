@@ -133,6 +133,17 @@ async def test_a_move_whose_appointment_changed_in_between_frees_the_new_slot() 
     assert freed["status"] == "free" and "identifier" not in freed and "comment" not in freed
 
 
+async def test_a_cancel_is_left_open_when_nobody_answers_the_look_after_a_no() -> None:
+    known = appointment(meta={"versionId": "2"})
+    async with scripted(answer(json.dumps(known), Connection="close"), answer("", 412)) as (server, client):
+        server.stop_after = 2
+        adapter = R4(client=client, endpoint=endpoint_at(server.url, Dialect.R4))
+        with pytest.raises(EhrUnavailable) as outage:
+            await adapter.cancel(replace(VISIT, ehr_id="ap:1"), PATIENCE)
+    assert [each.method for each in server.requests] == ["GET", "PUT"]
+    assert outage.value.sent
+
+
 async def test_a_quarter_that_somebody_took_in_between_is_not_overwritten(r4: Lab) -> None:
     time, later = pair_a_quarter_apart(await r4.times())
     visit = r4.visit(time)

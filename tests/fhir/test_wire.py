@@ -38,9 +38,12 @@ def appointments(name: str) -> list[Appointment]:
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
 def test_every_sample_is_read_without_complaint(path: Path) -> None:
     body = path.read_bytes()
-    json.loads(body)
-    found = bundle(body)
     kinds: tuple[type[Resource], ...] = (Appointment, Slot, Patient, *CONTEXT)
+    alone = {kind.__name__: kind for kind in kinds}.get(json.loads(body)["resourceType"])
+    if alone:
+        decode(body, alone)
+        return
+    found = bundle(body)
     for kind in kinds:
         assert not [each for each in within(found, kind) if isinstance(each, Unreadable)]
 

@@ -151,7 +151,13 @@ def make_seed(tenant_id: str, **more: Any) -> Seed:
         "tenant": make_tenant(tenant_id),
         "endpoints": [
             Endpoint(tenant_id=tenant_id, id="fjord", dialect=Dialect.IHE, base_url="http://no.example"),
-            Endpoint(tenant_id=tenant_id, id="malar", dialect=Dialect.R4, base_url="http://se.example"),
+            Endpoint(
+                tenant_id=tenant_id,
+                id="malar",
+                dialect=Dialect.R4,
+                base_url="http://se.example",
+                authorization_variable="MALAR_AUTHORIZATION",
+            ),
         ],
         "areas": [
             Area(tenant_id=tenant_id, id=an_id("oslo"), name={"nb": "Oslo"}, sort_key=0),

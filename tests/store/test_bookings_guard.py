@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -13,6 +13,7 @@ from domain.booking import OCCUPYING, BookingStatus
 from integrations.store.booking_rows import values_of
 from integrations.store.engine import open_engine
 from integrations.store.sealing import Sealing
+from integrations.store.tables import AUDIT
 from integrations.store.tables_bookings import BOOKING, GUARD
 from integrations.store.work import StartSqlWork
 from tests.store.making import NOW, SECRET, an_id, at, make_booking, moved
@@ -139,6 +140,20 @@ async def test_a_lapsed_hold_gives_way_and_its_history_says_so(start):
             text("SELECT tenant_id, number, version, status, actor FROM booking_step")
         )
         assert steps.all() == [("nord", 1, 2, "EXPIRED", "SYSTEM")]
+        audits = await work._connection.execute(select(AUDIT))
+        [entry] = audits.all()
+        assert (entry.tenant_id, entry.at, entry.actor_kind, entry.actor_id) == ("nord", NOW, "SYSTEM", None)
+        assert (entry.action, entry.target, entry.target_id) == ("booking.expired", "booking", lapsed.id)
+        assert entry.details == {"status": "EXPIRED", "version": "2"}
+
+
+async def test_what_is_rolled_back_expires_nothing(start):
+    await hold(start, "lapsed", expires_at=NOW)
+    async with start() as work:
+        assert await work.bookings.hold(make_booking("next"), NOW)
+    async with start() as work:
+        assert (await work.bookings.get("nord", an_id("lapsed"))).status is S.HELD
+        assert (await work._connection.execute(select(AUDIT))).all() == []
 
 
 async def test_a_lapsed_hold_also_gives_way_to_a_move(start):

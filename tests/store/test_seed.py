@@ -55,6 +55,8 @@ def test_only_what_is_said_is_in_the_mappings(tmp_path):
     assert seed.endpoints[0].base_url == "http://127.0.0.1:1/fhir"
     slow = ENDPOINT + "longest_delay_seconds = 30\n"
     assert read(tmp_path, slow).endpoints[0].longest_delay == timedelta(seconds=30)
+    named = ENDPOINT + 'authorization_variable = "E_AUTHORIZATION"\n'
+    assert read(tmp_path, named).endpoints[0].authorization_variable == "E_AUTHORIZATION"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Looking for a visit at servers that understand less than they should; the same for both dialects."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from domain.endpoint import Dialect
+from domain.ports import AppointmentState, Ehr, EhrUnavailable
+from integrations.fhir.ehrs import ADAPTERS
+from tests.fhir.conftest import KARI, PATIENCE
+from tests.fhir.scripted import Scripted, answer, endpoint_at, scripted
+from tests.fhir.test_ihe import OURS, VISIT, appointment, bundle, refusal
+
+WHO = {"system": "urn:oid:2.16.578.1.12.4.1.4.1", "value": "13815512300"}
+BY_NUMBER, BY_PERSON = "identifier=", "patient.identifier="
+
+pytestmark = pytest.mark.parametrize("dialect", Dialect)
+
+
+def with_patient(id: str, **actor: Any) -> dict[str, Any]:
+    practitioner = {"actor": {"reference": "PractitionerRole/B544:E472"}, "status": "accepted"}
+    return appointment(id=id, participant=[practitioner, {"actor": actor, "status": "accepted"}])
+
+
+@asynccontextmanager
+async def asking(dialect: Dialect, *answers: bytes) -> AsyncIterator[tuple[Scripted, Ehr]]:
+    async with scripted(*answers) as (server, client):
+        yield server, ADAPTERS[dialect](client, endpoint_at(server.url, dialect))
+
+
+def asked(server: Scripted) -> list[str]:
+    return [each.target.partition("?")[2].partition("=")[0] + "=" for each in server.requests]
+
+
+async def test_what_no_number_finds_is_found_by_who_when_and_with_whom(dialect: Dialect) -> None:
+    async with asking(dialect, bundle(), bundle(with_patient("ap:1", identifier=WHO))) as (server, ehr):
+        held = await ehr.look_up(VISIT, PATIENCE)
+    assert held and (held.ehr_id, held.state) == ("ap:1", AppointmentState.BOOKED)
+    assert asked(server) == [BY_NUMBER, BY_PERSON]
+
+
+async def test_what_has_our_number_is_asked_for_once(dialect: Dialect) -> None:
+    async with asking(dialect, bundle(appointment(identifier=[OURS]))) as (server, ehr):
+        assert await ehr.look_up(VISIT, PATIENCE)
+    assert asked(server) == [BY_NUMBER]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        appointment(identifier=[OURS | {"value": "another booking of ours"}]),
+        appointment(participant=[{"actor": {"reference": "PractitionerRole/B544:E999"}}]),
+        appointment(start="2026-12-01T10:15:00+01:00", end="2026-12-01T11:00:00+01:00"),
+        with_patient("ap:1", identifier=WHO | {"value": "13815512999"}),
+    ],
+    ids=["another booking", "another practitioner", "another time", "another patient"],
+)
+async def test_somebody_elses_visit_is_not_taken_for_ours(dialect: Dialect, other: dict[str, Any]) -> None:
+    async with asking(dialect, bundle(), bundle(other)) as (_, ehr):
+        assert await ehr.look_up(VISIT, PATIENCE) is None
+
+
+async def test_what_neither_finds_is_not_there(dialect: Dialect) -> None:
+    async with asking(dialect, bundle()) as (server, ehr):
+        assert await ehr.look_up(VISIT, PATIENCE) is None
+        assert await ehr.look_up(replace(VISIT, patient=replace(KARI, national_id=None)), PATIENCE) is None
+    assert asked(server) == [BY_NUMBER, BY_PERSON, BY_NUMBER]
+
+
+async def test_a_server_that_knows_numbers_but_no_patients_is_believed(dialect: Dialect) -> None:
+    async with asking(dialect, bundle(), refusal("not-supported", 400)) as (_, ehr):
+        assert await ehr.look_up(VISIT, PATIENCE) is None
+
+
+@pytest.mark.parametrize("first", [bundle(), refusal("not-supported", 400)])
+async def test_without_the_second_answer_nothing_is_said(dialect: Dialect, first: bytes) -> None:
+    async with asking(dialect, first, answer("", 503)) as (_, ehr):
+        with pytest.raises(EhrUnavailable):
+            await ehr.look_up(VISIT, PATIENCE)
+
+
+async def test_a_server_that_knows_neither_says_nothing(dialect: Dialect) -> None:
+    async with asking(dialect, refusal("not-supported", 400)) as (_, ehr):
+        with pytest.raises(EhrUnavailable):
+            await ehr.look_up(VISIT, PATIENCE)
+
+
+async def test_what_the_clinic_may_have_booked_itself_is_not_abandoned(dialect: Dialect) -> None:
+    async with asking(dialect, bundle(), bundle(with_patient("ap:1", identifier=WHO))) as (server, ehr):
+        await ehr.abandon(replace(VISIT, reference=""), PATIENCE)
+    assert asked(server) == [BY_NUMBER]
