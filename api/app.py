@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -47,8 +48,8 @@ class House:
 
     async def context(self, request: Request, response: Response, request_id: str) -> Context:
         """Raises `BadInput` for an unknown tenant, `Unauthenticated` for a token that is not valid."""
-        headers = request.headers
-        tenant = await self.tenants.of(host=headers.get("host"), slug=headers.get("x-tenant"))
+        headers, query = request.headers, request.query_params  # links carry no header
+        tenant = await self.tenants.of(host=headers.get("host"), slug=headers.get("x-tenant") or query.get("tenant"))
         languages = wanted_languages(headers.get("accept-language"), tenant.languages, tenant.default_language)
         response.headers["Content-Language"] = languages[0]
         response.headers["Vary"] = "Accept-Language, Authorization, Cookie, X-Tenant"
@@ -63,7 +64,7 @@ class House:
             signer=self.signer,
             clock=self.clock,
             use=self.use,
-            address=address,
+            visitor=sha256(f"{address} {headers.get('user-agent', '')}".encode()).hexdigest(),
             request_id=request_id,
             find_viewer=await self.who_asks(request, tenant),
             may_hold=lambda: self.limiter.allows(

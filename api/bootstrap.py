@@ -1,6 +1,7 @@
 """The one place that sees every layer: puts the adapters behind the ports."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -70,7 +71,7 @@ EXPECTED = (StoreUnreachable, SeedInvalid, Unready)
 def open_house(settings: Settings) -> House:
     """Opens nothing yet: connections are made when first needed. `House.close` ends them."""
     engine = open_engine(settings.database_url, pool_size=settings.database_pool)
-    ehrs, clock, catalogue = FhirEhrs(), SystemClock(), SqlCatalogue(engine)
+    ehrs, clock, catalogue = FhirEhrs(os.environ), SystemClock(), SqlCatalogue(engine)
     redis = open_redis(settings.redis_url) if settings.redis_url else None
     use = use_cases(engine, ehrs, clock, settings.timing(), settings.secret)
 

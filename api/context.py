@@ -15,7 +15,10 @@ from domain.usecases.sign_in import Viewer
 
 @dataclass(kw_only=True)
 class Context:
-    """`languages` are best first; `address` is the caller's, for limits; `public_url` has no slash at its end."""
+    """`languages` are best first; `public_url` has no slash at its end.
+
+    `visitor` tells an unnamed caller from others as well as can be.
+    """
 
     tenant: Tenant
     languages: tuple[str, ...]
@@ -26,7 +29,7 @@ class Context:
     signer: Signer
     clock: Clock
     use: UseCases
-    address: str
+    visitor: str
     request_id: str
     find_viewer: Callable[[], Awaitable[Viewer | None]]
     may_hold: Callable[[], Awaitable[bool]]

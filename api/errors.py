@@ -1,6 +1,6 @@
 """Top-level GraphQL errors: each carries a stable code and the request's id, and tells nothing it should not.
 
-CodedError ── BadInput · Unauthenticated · Forbidden · StepUpRequired · TooComplex · RateLimited · UpstreamDown
+CodedError ── BadInput · Unauthenticated · StepUpRequired · UpstreamDown
 Anything else that is raised is an outage (`EhrUnavailable`), a missed deadline, or a bug, which is masked and logged.
 """
 
@@ -44,22 +44,10 @@ class Unauthenticated(CodedError):
     code = "UNAUTHENTICATED"
 
 
-class Forbidden(CodedError):
-    code = "FORBIDDEN"
-
-
 class StepUpRequired(CodedError):
     """Signed in too long ago for this; clients build the link with `identityProviders.loginUrl`."""
 
     code = "STEP_UP_REQUIRED"
-
-
-class TooComplex(CodedError):
-    code = "OPERATION_TOO_COMPLEX"
-
-
-class RateLimited(CodedError):
-    code = "RATE_LIMITED"
 
 
 class UpstreamDown(CodedError):

@@ -22,8 +22,10 @@ from api.schema.source import SourceStatus
 from domain import availability as domain
 from domain.booking import Booking
 from domain.pages import Key, Page, PageRequest
+from domain.rules import rules_of
 from domain.slot import Slot as SlotEntity
 from domain.usecases.find_slots import place
+from domain.windows import rescheduling_right
 
 if TYPE_CHECKING:
     from api.context import Context
@@ -194,7 +196,7 @@ async def search_availability(context: "Context", search: AvailabilitySearch, ho
     wanted = parsed(search, None, own)
     await _check_known(context, wanted)
     if search.moving_booking_id:
-        wanted = replace(wanted, moving=await _own_booking(context, search.moving_booking_id))
+        wanted = replace(wanted, moving=await _movable(context, search.moving_booking_id, wanted.treatment_id))
     return Availability.of(await context.use.find_slots(context.tenant, wanted), wanted)
 
 
@@ -211,6 +213,18 @@ async def _check_known(context: "Context", search: domain.Search) -> None:
     for (name, _, _), things in zip(asked, found, strict=True):
         if None in things:
             raise BadInput(f"`{name}` names something that is not there.")
+
+
+async def _movable(context: "Context", id: strawberry.ID, treatment_id: UUID) -> Booking:
+    """Only times that can be held are offered: for a booking that may not be moved there are none."""
+    booking = await _own_booking(context, id)
+    clinic = await context.loaders.clinic.load(booking.slot.clinic_id)
+    rules = rules_of(context.tenant.rules, clinic.rules) if clinic else booking.rules
+    if booking.slot.treatment_id != treatment_id:
+        raise BadInput("`movingBookingId` is a booking of another treatment.")
+    if refusal := rescheduling_right(booking, rules, context.clock.now()).refusal:
+        raise BadInput(f"The booking of `movingBookingId` cannot be moved: {refusal}.")
+    return booking
 
 
 async def _own_booking(context: "Context", id: strawberry.ID) -> Booking:

@@ -112,7 +112,7 @@ class Booking(Node):
             comment=booking.comment,
             created_at=booking.created_at,
             sms_confirmation_to=booking.sms_to,
-            calendar_url=URL(f"{context.public_url}/bookings/{booking.id}.ics"),
+            calendar_url=URL(f"{context.public_url}/bookings/{booking.id}.ics?tenant={context.tenant.slug}"),
             source=booking,
         )
 

@@ -146,6 +146,15 @@ def input_hash(*parts: object) -> str:
     return sha256(repr(parts).encode()).hexdigest()
 
 
+def _scope(context: "Context", key: str) -> str:
+    """Nobody guesses a UUID, so a phone may change networks between two tries; a short key may be anybody's."""
+    try:
+        UUID(key)
+        return "anonymous"
+    except ValueError:
+        return f"visitor:{context.visitor}"
+
+
 async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
     """Raises `Refused`, or `BadInput` for a slot id that is not ours."""
     key = checked_key(given.idempotency_key)
@@ -158,9 +167,9 @@ async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
     viewer = await context.viewer()
     request = HoldRequest(
         slot=slot,
-        scope=str(viewer.patient.id) if viewer else f"address:{context.address}",
+        scope=str(viewer.patient.id) if viewer else _scope(context, key),
         key=key,
-        input_hash=input_hash(given.slot_id, bool(given.any_practitioner), moving),
+        input_hash=input_hash(given.slot_id, bool(given.any_practitioner), moving, given.hold_token or None),
         may_hold=context.may_hold,
         any_practitioner=bool(given.any_practitioner),
         replaces=held_id(context, given.hold_token) if given.hold_token else None,

@@ -28,7 +28,9 @@ _HEAD = struct.Struct(">16sqi")
 
 def slot_id(signer: Signer, tenant_id: str, slot: domain.Slot) -> strawberry.ID:
     """Self-contained, deterministic and authenticated: what an EHR is asked for is never taken from a client's word."""
-    head = _HEAD.pack(slot.offer_id.bytes, int(slot.start.timestamp()), int((slot.end - slot.start).total_seconds()))
+    span = slot.span
+    length = int((span.end - span.start).total_seconds())
+    head = _HEAD.pack(slot.offer_id.bytes, int(span.start.timestamp()), length)
     tail = json.dumps([slot.reference, *slot.resources], ensure_ascii=False, separators=(",", ":")).encode()
     return strawberry.ID(signer.seal(f"slot:{tenant_id}", head + tail))
 

@@ -40,6 +40,7 @@ from domain.rules import rules_of
 from domain.tenant import Tenant
 from domain.timing import Timing
 from domain.usecases.confirm_booking import check_after, look_again, patient_objections
+from domain.usecases.find_slots import is_movable
 from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.record import record
 from domain.usecases.visits import Visits
@@ -103,7 +104,7 @@ class Changing:
         right: ChangeRight = (rescheduling_right if to else cancellation_right)(booking, rules, now)
         if right.refusal:
             raise Refused(ChangeNotAllowed(right.refusal, clinic.phone))
-        if to and to.slot.endpoint_id != booking.slot.endpoint_id:
+        if to and not is_movable(booking, to.slot.endpoint_id, to.slot.treatment_id):
             raise Refused(ChangeNotAllowed(ChangeRefusal.NOT_ALLOWED, clinic.phone))
 
     async def settle(self, actor: Actor, *bookings: Booking, action: str, event: EventKind | None = None) -> Booking:

@@ -246,8 +246,11 @@ async def patient_objections(
 
 
 def check_after(now: datetime, timing: Timing) -> datetime:
-    """When somebody else may look into a question to an EHR: not while it can still be answered."""
-    return now + timedelta(seconds=timing.book) + timing.patience
+    """When somebody else may look into a question to an EHR: not while whoever asked may still get to an answer.
+
+    That is the write itself, a second look after a no, and the number to tell.
+    """
+    return now + timedelta(seconds=timing.book + 2 * timing.look_up) + timing.patience
 
 
 def _check_alive(hold: Booking, lapsed: bool) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.availability import Availability, Search, SourceState, SourceStatus
+from domain.booking import Booking
 from domain.catalogue import OfferFilter
 from domain.clinic import ClinicBooking
 from domain.endpoint import Endpoint
@@ -126,9 +127,12 @@ def place(slot: Slot) -> tuple[float, UUID, UUID, UUID]:
 
 
 def _movable(offering: Offering, search: Search) -> bool:
-    """A move stays within its EHR and its treatment."""
-    moving = search.moving
-    return moving is None or offering.offer.endpoint_id == moving.slot.endpoint_id
+    return search.moving is None or is_movable(search.moving, offering.offer.endpoint_id, offering.treatment.id)
+
+
+def is_movable(booking: Booking, endpoint_id: str, treatment_id: UUID) -> bool:
+    """A move stays within its EHR and its treatment: anything else is another booking."""
+    return (booking.slot.endpoint_id, booking.slot.treatment_id) == (endpoint_id, treatment_id)
 
 
 def _askable(tenant: Tenant, search: Search, offerings: Sequence[Offering], now: datetime) -> Span | None:
@@ -193,9 +197,9 @@ def slot_of(offering: Offering, time: FoundTime) -> Slot:
 
 def _whole_days(slots: Sequence[Slot], zones: Mapping[UUID, str]) -> Span:
     """From the first slot's midnight on, so that a day's earlier bookings count in whose turn it is."""
-    first = min(slots, key=lambda s: s.start)
+    first = min(slots, key=lambda s: s.span.start)
     midnight = first.start.astimezone(ZoneInfo(zones[first.clinic_id])).replace(hour=0, minute=0, second=0)
-    return Span(start=midnight, end=max(slot.end for slot in slots))
+    return Span(start=midnight, end=max(slot.span.end for slot in slots))
 
 
 def one_each(
@@ -215,7 +219,7 @@ def one_each(
     for slot in slots:
         id = slot.practitioner_id
         turn = (days[id, slot.start.astimezone(zone_of[id]).date()], *rank.get(id, (_EPOCH, str(id))))
-        place = (slot.clinic_id, slot.start)
+        place = (slot.clinic_id, slot.span.start)
         if place not in best or turn < best[place][0]:
             best[place] = (turn, slot)
     return [slot for _, slot in best.values()]
@@ -225,6 +229,8 @@ def nearest(availability: Availability, wanted: Slot, count: int) -> tuple[Slot,
     """The free times nearest to a lost one, each at another start; the same practitioner's first."""
     by_start: dict[datetime, Slot] = {}
     for slot in availability.slots:
-        if slot.start not in by_start or slot.practitioner_id == wanted.practitioner_id:
-            by_start[slot.start] = slot
-    return tuple(sorted(by_start.values(), key=lambda s: (abs(s.start - wanted.start), s.start))[:count])
+        start = slot.span.start
+        if start not in by_start or slot.practitioner_id == wanted.practitioner_id:
+            by_start[start] = slot
+    nearest_first = sorted(by_start, key=lambda start: (abs(start - wanted.span.start), start))
+    return tuple(by_start[start] for start in nearest_first[:count])

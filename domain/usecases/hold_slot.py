@@ -12,11 +12,23 @@ from domain.booking import Booking, BookingStatus
 from domain.catalogue import OfferFilter
 from domain.clinic import ClinicBooking
 from domain.patient import Patient
-from domain.ports import BookingReads, Catalogue, Clock, Ehrs, Offering, Remembered, StartWork, Turn, UnitOfWork
+from domain.ports import (
+    BookingReads,
+    Catalogue,
+    Clock,
+    Ehrs,
+    Offering,
+    Remembered,
+    StaleBooking,
+    StartWork,
+    Turn,
+    UnitOfWork,
+)
 from domain.refusals import (
     ChangeNotAllowed,
     ChangeRefusal,
     ClinicClosed,
+    HoldExpired,
     HoldLimit,
     HoldNotFound,
     IdempotencyKeyReused,
@@ -30,7 +42,7 @@ from domain.rules import BEFORE_HOLD, Proposal, refusals, rules_of
 from domain.slot import Slot, Span
 from domain.tenant import Tenant
 from domain.timing import Timing
-from domain.usecases.find_slots import FindSlots, nearest, slot_of
+from domain.usecases.find_slots import FindSlots, is_movable, nearest, slot_of
 from domain.usecases.keep_hold import extend, is_hold_of
 from domain.usecases.record import record
 from domain.usecases.visits import Visits, wanted_of
@@ -92,14 +104,19 @@ class HoldSlot:
         """The three nearest times of the same treatment at the same clinic; none when its EHR does not answer."""
         today = self.clock.now().astimezone(wanted.start.tzinfo).date()
         first = max(wanted.start.date() - timedelta(days=3), today)
-        search = Search(
+        near = Search(
             treatment_id=wanted.treatment_id,
             clinic_ids=(wanted.clinic_id,),
             first_day=first,
-            last_day=min(wanted.start.date() + timedelta(days=7), first + LONGEST_SEARCH - timedelta(days=1)),
+            last_day=wanted.start.date() + timedelta(days=7),
             moving=moving,
         )
-        return nearest(await self.find_slots(tenant, search), wanted, ALTERNATIVES)
+        known = await self.find_slots(tenant, near)
+        found = nearest(known, wanted, ALTERNATIVES)
+        if len(found) == ALTERNATIVES or not known.complete:
+            return found
+        wide = replace(near, last_day=first + LONGEST_SEARCH - timedelta(days=1))
+        return nearest(await self.find_slots(tenant, wide), wanted, ALTERNATIVES)
 
     async def _asked_before(self, tenant: Tenant, request: HoldRequest) -> Booking | None:
         """Looked into before anything else, so that a repeat is answered even when the EHR is down by now."""
@@ -112,7 +129,7 @@ class HoldSlot:
                 Remembered(input_hash=request.input_hash, booking_id=uuid4()),
                 self.clock.now(),
             )
-            return await _same_answer(work, tenant, request, known) if known else None
+            return await _same_answer(work, tenant, request, known, self.clock.now()) if known else None
 
     async def _renewed(
         self, tenant: Tenant, actor: Actor, patient: Patient | None, request: HoldRequest
@@ -125,10 +142,11 @@ class HoldSlot:
             if own is None or not is_hold_of(own, patient):
                 raise Refused(HoldNotFound())
             now = self.clock.now()
-            if own.slot.start != request.slot.start or own.slot.offer_id != request.slot.offer_id or own.lapsed(now):
+            same = own.slot.span == request.slot.span and own.slot.offer_id == request.slot.offer_id
+            if not same or own.lapsed(now) or own.status is not BookingStatus.HELD:
                 return None
-            if own.status is not BookingStatus.HELD:
-                return None
+            mine = Remembered(input_hash=request.input_hash, booking_id=own.id)
+            await work.idempotency.remember(tenant.id, request.scope, "holdSlot", request.key, mine, now)
             kept = await extend(work, own, patient, actor, now, self.timing)
             await work.commit()
             return kept
@@ -159,7 +177,7 @@ class HoldSlot:
         now, clinic = self.clock.now(), offering.clinic
         rules = rules_of(tenant.rules, clinic.rules)
         if moving is not None:
-            if moving.slot.endpoint_id != slot.endpoint_id:
+            if not is_movable(moving, slot.endpoint_id, slot.treatment_id):
                 raise Refused(ChangeNotAllowed(ChangeRefusal.NOT_ALLOWED, clinic.phone))
             right = rescheduling_right(moving, rules, now)
             if right.refusal:
@@ -176,12 +194,11 @@ class HoldSlot:
         endpoints = await self.catalogue.endpoints(tenant.id)
         endpoint = next(e for e in endpoints if e.id == slot.endpoint_id)
         visit = await self.visits.moving(moving) if moving else None
-        span = Span(start=slot.start.astimezone(UTC), end=slot.end.astimezone(UTC))
         found = await self.ehrs.at(endpoint).find(
-            [wanted_of(o) for o in offerings], span, self.timing.find, moving=visit
+            [wanted_of(o) for o in offerings], slot.span, self.timing.find, moving=visit
         )
         by_role = {o.practitioner.ehr_id: o for o in offerings}
-        times = [t for t in found.times if t.start == slot.start and t.practitioner_ehr_id in by_role]
+        times = [t for t in found.times if t.start == slot.span.start and t.practitioner_ehr_id in by_role]
         if not times and found.trouble:
             raise Refused(UpstreamUnavailable(found.trouble.retry_after))
         return [slot_of(by_role[t.practitioner_ehr_id], t) for t in times]
@@ -197,13 +214,30 @@ class HoldSlot:
             mine = Remembered(input_hash=request.input_hash, booking_id=hold.id)
             known = await work.idempotency.remember(tenant.id, request.scope, "holdSlot", request.key, mine, now)
             if known:
-                return await _same_answer(work, tenant, request, known)
-            await self._let_go(work, tenant, actor, patient, request, now)
+                return await _same_answer(work, tenant, request, known, now)
+            old = await self._old(work, tenant, patient, request)
             for slot in ordered:
-                if await record(work, replace(hold, slot=slot), actor, now, action="booking.hold", is_new=True):
+                if held := await self._swapped(work, actor, replace(hold, slot=slot), old):
                     await work.commit()
-                    return replace(hold, slot=slot)
+                    return held
         return None
+
+    async def _swapped(self, work: UnitOfWork, actor: Actor, hold: Booking, old: Booking | None) -> Booking | None:
+        """The new hold first and the old one after: visitors who swap into each other's times never wait in a ring.
+
+        Until the old one is gone, the new one counts as its move, which the guard lets overlap it.
+        """
+        now = hold.created_at
+        beside = replace(hold, moves_booking_id=old.moves_booking_id or old.id) if old else hold
+        if not await record(work, beside, actor, now, action="booking.hold", is_new=True):
+            return None
+        if old is None:
+            return hold
+        await record(work, old.becomes(BookingStatus.RELEASED), actor, now, action="booking.release")
+        alone = replace(hold, version=beside.version + 1)
+        if not await work.bookings.save(alone):
+            raise StaleBooking(hold.id)
+        return alone
 
     async def _new(self, tenant: Tenant, patient: Patient | None, request: HoldRequest, slot: Slot) -> Booking:
         now = self.clock.now()
@@ -237,27 +271,25 @@ class HoldSlot:
 
         return sorted(candidates, key=turn)
 
-    async def _let_go(
-        self,
-        work: UnitOfWork,
-        tenant: Tenant,
-        actor: Actor,
-        patient: Patient | None,
-        request: HoldRequest,
-        now: datetime,
-    ) -> None:
+    async def _old(
+        self, work: UnitOfWork, tenant: Tenant, patient: Patient | None, request: HoldRequest
+    ) -> Booking | None:
         """The visitor's present hold, in the same transaction as the new one: nobody ends up with none."""
         if request.replaces is None:
-            return
+            return None
         own = await work.bookings.get(tenant.id, request.replaces, lock=True)
-        if own and is_hold_of(own, patient) and own.status is BookingStatus.HELD:
-            await record(work, own.becomes(BookingStatus.RELEASED), actor, now, action="booking.release")
+        return own if own and is_hold_of(own, patient) and own.status is BookingStatus.HELD else None
 
 
-async def _same_answer(work: UnitOfWork, tenant: Tenant, request: HoldRequest, known: Remembered) -> Booking:
+async def _same_answer(
+    work: UnitOfWork, tenant: Tenant, request: HoldRequest, known: Remembered, now: datetime
+) -> Booking:
+    """The hold that the key was first used for, while there is one to go on with."""
     if known.input_hash != request.input_hash:
         raise Refused(IdempotencyKeyReused())
     hold = await work.bookings.get(tenant.id, known.booking_id)
-    if hold is None:
+    if hold is None or hold.status is BookingStatus.RELEASED:
         raise Refused(HoldNotFound())
+    if hold.status is BookingStatus.EXPIRED or hold.lapsed(now):
+        raise Refused(HoldExpired())
     return hold

@@ -1,6 +1,7 @@
 """Settle what EHRs were asked and did not answer: read back, believe what is there, wait before believing a void."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -27,6 +28,8 @@ from domain.usecases.change_booking import has_moved, moved_to
 from domain.usecases.confirm_booking import number_to_tell
 from domain.usecases.record import record
 from domain.usecases.visits import Visits
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """One EHR that hangs must not hold up what others have to say."""
@@ -73,7 +76,11 @@ class Reconcile:
 
         async def in_turn(tenant_id: str, booking_id: UUID) -> bool:
             async with turns:
-                return await self._settle(tenant_id, booking_id)
+                try:
+                    return await self._settle(tenant_id, booking_id)
+                except Exception:
+                    log.exception("booking %s cannot be settled", booking_id)  # the others still can
+                    return False
 
         return sum(await asyncio.gather(*(in_turn(*due) for due in await self.reads.due(self.clock.now(), limit))))
 

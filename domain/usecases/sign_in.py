@@ -15,12 +15,12 @@ from domain.tenant import Tenant
 IDLE = timedelta(minutes=20)
 ABSOLUTE = timedelta(hours=8)
 TOUCH_EVERY = timedelta(minutes=1)
-"""trust.md §1: idle 20 min, absolute 8 h; the last sight is written at most once a minute."""
+"""The last sight of a session is written at most once a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """A signed-in patient. `scope` names the way they came, for idempotency keys."""
+    """A signed-in patient, when they last proved who they are, and until when that counts."""
 
     patient: Patient
     authenticated_at: datetime
@@ -87,11 +87,6 @@ class SignIn:
                 await work.commit()
         expires_at = min(session.expires_at, now + IDLE)
         return Viewer(patient=patient, authenticated_at=session.authenticated_at, expires_at=expires_at)
-
-    async def sign_out(self, tenant: Tenant, secret: str) -> None:
-        async with self.start_work() as work:
-            await work.sessions.remove(tenant.id, _hash(secret))
-            await work.commit()
 
 
 def _hash(secret: str) -> str:

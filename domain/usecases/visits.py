@@ -46,8 +46,8 @@ class Visits:
             service_code=treatment.code,
             service_title=said_in(treatment.title, ()) or treatment.code,
             reference=slot.reference,
-            start=slot.start,
-            end=slot.end,
+            start=slot.span.start,
+            end=slot.span.end,
             resources=slot.resources,
             comment=booking.comment,
         )
@@ -61,8 +61,9 @@ class Visits:
         return replace(await self.of(booking), other_services=others)
 
     async def ehr_of(self, booking: Booking) -> tuple[Endpoint, Ehr]:
-        endpoints = await self.catalogue.endpoints(booking.tenant_id)
-        endpoint = next(e for e in endpoints if e.id == booking.slot.endpoint_id)
+        """Also of an endpoint that was switched off since: what is booked there can still be cancelled."""
+        id = booking.slot.endpoint_id
+        endpoint = (await self.catalogue.endpoints_by_id(booking.tenant_id, [id]))[id]
         return endpoint, self.ehrs.at(endpoint)
 
     async def _patient(self, booking: Booking) -> Patient:
