@@ -16,6 +16,7 @@ ENV PATH=/opt/itb/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     ITB_HOST=0.0.0.0 \
     ITB_DATABASE_URL=sqlite:////data/itb.db
+VOLUME /data
 WORKDIR /data
 USER itb
 EXPOSE 8000

@@ -53,7 +53,10 @@ class Town:
         return self.norway, self.sweden
 
     def settings(self, database_url: str, **changes: Any) -> Settings:
-        """Deadlines are long, since machines are busy; tests of deadlines shorten their own."""
+        """Deadlines are long, since machines are busy; tests of deadlines shorten their own.
+
+        Pools are small: suites side by side share one PostgreSQL server.
+        """
         patient = {"find_deadline": 20.0, "look_up_deadline": 10.0, "book_deadline": 30.0, "check_interval": 0.2}
         return Settings(
             **{
@@ -61,6 +64,7 @@ class Town:
                 "oidc_issuer": self.issuer,
                 "oidc_client_secret": "demo-only-not-a-secret",
                 "database_url": database_url,
+                "database_pool": 5,
                 "synthetic_people": True,
                 "worker": False,
                 "log_level": "warning",

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,11 @@ def test_the_image_runs_as_nobody_special() -> None:
     assert re.search(r"useradd .*\bitb\b", last_stage)
 
 
+def test_what_the_image_keeps_is_kept_in_a_volume() -> None:
+    assert instructions("VOLUME") == instructions("WORKDIR")[-1:] == ["/data"]
+    assert "ITB_DATABASE_URL=sqlite:////data/" in DOCKERFILE
+
+
 def test_every_command_of_image_and_composition_exists() -> None:
     commands = {re.findall(r'"(\w+)"', instructions("CMD")[-1])[0]}
     commands |= {s["command"][0] for s in COMPOSE["services"].values() if s.get("image") == "itb"}
@@ -62,6 +67,12 @@ def test_every_setting_of_image_and_composition_exists() -> None:
     known = {PREFIX + f.name.upper() for f in fields(Settings)}
     assert set(re.findall(r"\b(ITB_[A-Z_]+)=", DOCKERFILE)) <= known
     assert set(COMPOSE["x-itb"]["environment"]) <= known
+
+
+def test_the_composition_lets_every_identity_provider_be_set() -> None:
+    for spec in (each for each in fields(Settings) if each.name.startswith("oidc_")):
+        name, otherwise = PREFIX + spec.name.upper(), "" if spec.default is MISSING else f"-{spec.default}"
+        assert COMPOSE["x-itb"]["environment"][name].startswith(f"${{{name}:{otherwise}"), name
 
 
 def test_the_composition_waits_for_migrations_and_database() -> None:
@@ -105,6 +116,11 @@ def test_every_dependency_is_pinned() -> None:
     }
     names = {re.sub(r"[-_.]+", "-", re.split(r"[\[=<>~ ]", name)[0]).lower() for name in wanted}
     assert names <= pinned
+
+
+def test_nothing_is_skipped_for_want_of_a_database_in_ci() -> None:
+    commands = [line.partition("#")[0].strip() for line in (ROOT / ".ci" / "run").read_text().splitlines()]
+    assert commands.index("export CI=true") < commands.index("make check") < commands.index("make test")
 
 
 def test_no_registry_address_is_committed() -> None:

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlencode
 
 import httpx2
 from authlib.common.errors import AuthlibBaseError
@@ -105,18 +104,6 @@ class BrowserLogin:
             raise LoginFailed(_problem(error), _detail(error), attempt) from error
         finally:
             await self._attempts.clear_state_data(request.session, state)
-
-    async def logout_url(self, provider: str, back_to: str) -> str | None:
-        """Where to send the browser so that the provider forgets the login too; None where it has no such page."""
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                metadata = await self._clients[provider].load_server_metadata()
-        except (*UNREACHABLE, *UNBELIEVABLE):
-            return None
-        if "end_session_endpoint" not in metadata:
-            return None
-        asked = {"client_id": self._providers[provider].client_id, "post_logout_redirect_uri": back_to}
-        return f"{metadata['end_session_endpoint']}?{urlencode(asked)}"
 
 
 def _problem(error: Exception) -> LoginProblem:

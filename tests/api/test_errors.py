@@ -13,7 +13,7 @@ import strawberry
 from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
-from api.errors import BadInput, CodedError, Forbidden, Schema, Unauthenticated
+from api.errors import BadInput, CodedError, Schema, Unauthenticated
 from api.messages import CHANGE_REFUSALS, REFUSALS, TOP_LEVEL, local_time, message
 from api.schema.errors import (
     ChangeNotAllowedError,
@@ -43,7 +43,6 @@ RAISED: dict[str, Exception] = {
     "outage": EhrUnavailable("connection to 10.0.0.1 refused"),
     "late": TimeoutError(),
     "stranger": Unauthenticated(),
-    "forbidden": Forbidden("Only for the back office."),
     "wrong": BadInput("`after` is not a cursor of this list."),
 }
 
@@ -142,7 +141,6 @@ async def error_of(query: str, *extensions: Any, variables: Any = None, context:
         ('{ fails(how: "outage") }', None, "UPSTREAM_UNAVAILABLE"),
         ('{ fails(how: "late") }', None, "TIMEOUT"),
         ('{ fails(how: "stranger") }', None, "UNAUTHENTICATED"),
-        ('{ fails(how: "forbidden") }', None, "FORBIDDEN"),
         ('{ fails(how: "wrong") }', None, "BAD_USER_INPUT"),
         ("mutation { goOut { done } }", None, "UPSTREAM_UNAVAILABLE"),
     ],

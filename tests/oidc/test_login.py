@@ -298,15 +298,6 @@ async def test_discovery_cannot_turn_our_settings_off(browser: Browser, hostile:
     assert (asked["code_challenge_method"], asked["scope"]) == ("S256", "openid profile")
 
 
-async def test_logging_out_at_the_provider_names_us_and_the_way_back(issuer: str, clock: MovableClock) -> None:
-    login = BrowserLogin({"honest": settings(issuer), "gone": settings("http://127.0.0.1:9")}, clock)
-    url = await login.logout_url("honest", "http://127.0.0.1:4712/bye")
-    async with httpx2.AsyncClient() as browser:
-        back = await browser.get(url or "")
-    assert back.headers["location"] == "http://127.0.0.1:4712/bye"
-    assert await login.logout_url("gone", "http://127.0.0.1:4712/bye") is None
-
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -38,6 +38,7 @@ RESCHEDULE = f"""mutation($input: RescheduleBookingInput!) {{ rescheduleBooking(
     booking {{ {BOOKING} }} {ERRORS} }} }}"""
 CANCEL = f"""mutation($input: CancelBookingInput!) {{ cancelBooking(input: $input) {{
     booking {{ {BOOKING} }} {ERRORS} }} }}"""
+HELD = "query($token: String!) { hold(token: $token) { slot { start } } }"
 RELEASE = f"mutation($input: ReleaseHoldInput!) {{ releaseHold(input: $input) {{ {ERRORS} }} }}"
 MINE = f"""query($when: BookingPeriod!) {{ viewer {{ patient {{ name maskedNationalNumber }}
     bookings(when: $when) {{ nodes {{ {BOOKING} }} }} }} }}"""
@@ -47,6 +48,27 @@ KNOWN = """query($clinic: String!, $treatment: String!) {
 
 def key() -> str:
     return str(uuid4())
+
+
+def codes(answer: dict[str, Any]) -> list[str]:
+    return [error["code"] for error in answer["errors"]]
+
+
+def at(instant: str) -> datetime:
+    return datetime.fromisoformat(instant)
+
+
+def apart(slots: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """Times of one practitioner, none of which overlaps another."""
+    chosen: list[dict[str, Any]] = []
+    for slot in slots:
+        if slot["practitioner"]["id"] != slots[0]["practitioner"]["id"]:
+            continue
+        if not chosen or at(slot["start"]) >= at(chosen[-1]["end"]):
+            chosen.append(slot)
+        if len(chosen) == count:
+            return chosen
+    raise AssertionError("too few free times")
 
 
 @dataclass

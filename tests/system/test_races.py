@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from integrations.sandbox.people import PEOPLE, Person, crowd
 from tests.living import Client, Town, over_http, serving, sign_in
 from tests.sandbox.conftest import Installation
-from tests.system.journey import RELEASE, Journey, key
+from tests.system.journey import HELD, RELEASE, Journey, apart, at, codes, key
 from tests.system.test_journey import appointments, decoded, shown
 
 IHE = ("sentrum-legesenter", "kari")
@@ -43,27 +42,6 @@ def writes(town: Town, clinic: str) -> list[int]:
 
 def person(login: str) -> Person:
     return next(each for each in PEOPLE if each.login == login)
-
-
-def codes(answer: dict[str, Any]) -> list[str]:
-    return [error["code"] for error in answer["errors"]]
-
-
-def apart(slots: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Times of one practitioner that do not overlap, late enough to be nobody's first choice."""
-    chosen: list[dict[str, Any]] = []
-    for slot in slots:
-        if slot["practitioner"]["id"] != slots[0]["practitioner"]["id"]:
-            continue
-        if not chosen or at(slot["start"]) >= at(chosen[-1]["end"]):
-            chosen.append(slot)
-        if len(chosen) == count:
-            return chosen
-    raise AssertionError("too few free times")
-
-
-def at(instant: str) -> datetime:
-    return datetime.fromisoformat(instant)
 
 
 def on_shared_days(slots: list[dict[str, Any]], count: int) -> list[list[dict[str, Any]]]:
@@ -210,16 +188,44 @@ async def test_who_loses_the_race_for_another_time_keeps_the_one_they_held(
         free = [slot["id"] for slot in await visitors[0].slots()]
         assert wanted["id"] not in free
         for visitor, held, slot, swap in zip(visitors, holds, own, swaps, strict=True):
-            still = await visitor.client(
-                "query($token: String!) { hold(token: $token) { slot { start } } }", token=held["token"]
-            )
+            still = await start_of(visitor, held)
             if swap["hold"]:
-                assert still["hold"] is None
+                assert still is None
                 assert slot["id"] in free
             else:
                 assert codes(swap) == ["SLOT_TAKEN"]
-                assert still["hold"]["slot"]["start"] == slot["start"]
+                assert still == slot["start"]
                 assert slot["id"] not in free
+
+
+async def start_of(visitor: Journey, hold: dict[str, Any]) -> str | None:
+    """Of the time that a hold keeps; None once it keeps none."""
+    found = (await visitor.client(HELD, visitor.token, token=hold["token"]))["hold"]
+    return str(found["slot"]["start"]) if found else None
+
+
+async def test_two_visitors_who_want_each_others_times_at_once_each_keep_one(
+    town: Town, filled_url: str, tmp_path: Path
+) -> None:
+    async with two_servers(town, filled_url, tmp_path) as clients:
+        visitors = [Journey(client, IHE[0]) for client in clients]
+        own = apart(await visitors[0].slots(), 2)
+        holds = [(await one.hold(slot["id"]))["hold"] for one, slot in zip(visitors, own, strict=True)]
+        for _ in range(15):
+            starts = [hold["slot"]["start"] for hold in holds]
+            swaps = await asyncio.gather(
+                *(
+                    one.hold(mine["slot"]["id"], holdToken=hold["token"])
+                    for one, mine, hold in zip(visitors, reversed(holds), holds, strict=True)
+                )
+            )
+            assert {tuple(codes(swap)) for swap in swaps} <= {(), ("SLOT_TAKEN",)}
+            for n, swap in enumerate(swaps):
+                if swap["hold"]:
+                    assert await start_of(visitors[n], holds[n]) is None
+                    holds[n] = swap["hold"]
+            kept = [await start_of(one, hold) for one, hold in zip(visitors, holds, strict=True)]
+            assert sorted(map(str, kept)) == sorted(starts)
 
 
 async def test_two_visits_of_two_practitioners_change_places_at_once_without_getting_stuck(

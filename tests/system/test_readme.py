@@ -119,6 +119,7 @@ def test_its_endpoint_can_be_imported(tmp_path: Path) -> None:
     seed.write_text(demo_seed[: demo_seed.index("[[endpoints]]")] + entry)
     [endpoint] = read_seed(seed).endpoints
     assert (endpoint.id, endpoint.base_url) == ("our-ehr", "https://ehr.example.org/fhir")
+    assert f'export {endpoint.authorization_variable}="' in README
 
 
 @pytest.mark.parametrize("promise", ["subscription", "back office", "text messages"])

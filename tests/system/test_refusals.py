@@ -1,7 +1,7 @@
 """Every no is said with its reason, leaves things as they were, and is said again when it is asked again."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,20 +12,11 @@ from domain.tenant import DoubleBooking
 from integrations.sandbox.people import PEOPLE
 from integrations.sandbox.world_no import NORWAY
 from tests.living import Client, Town, fill, in_process, seeds, sign_in, until
-from tests.system.journey import RELEASE, Journey, key
+from tests.system.journey import HELD, RELEASE, Journey, apart, at, codes, key
 from tests.system.test_journey import appointments, decoded, shown
 
 OSLO, STOCKHOLM = "sentrum-legesenter", "vasastans-vardcentral"
 PHONE = "+4721000110"
-HELD = "query($token: String!) { hold(token: $token) { slot { start } } }"
-
-
-def codes(answer: dict[str, Any]) -> list[str]:
-    return [error["code"] for error in answer["errors"]]
-
-
-def at(instant: str) -> datetime:
-    return datetime.fromisoformat(instant)
 
 
 async def signed_in(town: Town, client: Client, login: str = "kari", clinic: str = OSLO) -> Journey:
@@ -40,17 +31,6 @@ async def held(journey: Journey, slot: dict[str, Any], **more: Any) -> str:
 
 async def is_held(journey: Journey, token: str) -> bool:
     return (await journey.client(HELD, journey.token, token=token))["hold"] is not None
-
-
-def apart(slots: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Times of one practitioner, none of which overlaps another."""
-    own = [slot for slot in slots if slot["practitioner"] == slots[0]["practitioner"]]
-    chosen = own[:1]
-    for slot in own:
-        if at(slot["start"]) >= at(chosen[-1]["end"]):
-            chosen.append(slot)
-    assert len(chosen) >= count
-    return chosen[:count]
 
 
 def overlapping(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:

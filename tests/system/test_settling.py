@@ -15,7 +15,7 @@ from integrations.sandbox.people import PEOPLE, Person, as_ehr_patients
 from integrations.sandbox.world_no import NORWAY
 from tests.living import Client, Server, Town, fill, in_process, over_http, running, seeds, sign_in, until
 from tests.sandbox.conftest import Installation, serve
-from tests.system.journey import Journey, key
+from tests.system.journey import Journey, at, codes, key
 from tests.system.test_journey import appointments, decoded, movable, shown
 
 
@@ -78,10 +78,6 @@ async def is_free(journey: Journey, slot: dict[str, Any]) -> bool:
 def in_ehr(town: Town, place: Place, booking: dict[str, Any]) -> tuple[str, datetime] | None:
     found = appointments(place.ehr(town), place.person).get(decoded(booking["id"]))
     return shown(found) if found else None
-
-
-def at(instant: str) -> datetime:
-    return datetime.fromisoformat(instant)
 
 
 async def soon_believed(town: Town, database_url: str) -> None:
@@ -272,10 +268,6 @@ def switched_on_again(down: Installation, port: int) -> Iterator[Installation]:
     back = serve(down.server.config.app, port=port)
     yield back
     back.stop()
-
-
-def codes(answer: dict[str, Any]) -> list[str]:
-    return [error["code"] for error in answer["errors"]]
 
 
 async def test_a_record_system_that_is_down_costs_nobody_their_held_time(town: Town, filled_url: str) -> None:
