@@ -132,7 +132,7 @@ class Ehr(Protocol):
         ...
 
     async def look_up(self, visit: Visit, deadline: float) -> EhrAppointment | None:
-        """Read back: by our identifier, and where the EHR cannot search so, by patient, start and practitioner."""
+        """Read back: by our identifier, and where that finds nothing, by patient, start and practitioner."""
         ...
 
     async def abandon(self, visit: Visit, deadline: float) -> None:

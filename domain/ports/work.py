@@ -62,7 +62,7 @@ class Sessions(Protocol):
 
 class CatalogueWrites(Protocol):
     async def put_seed(self, seed: Seed) -> None:
-        """Tenant, endpoints and areas; what the back office has edited stays."""
+        """Tenant, endpoints and areas: what is gone is switched off, and what the back office has edited stays."""
         ...
 
     async def merge(self, tenant_id: str, found: CatalogueImport) -> None:

@@ -83,11 +83,12 @@ async def test_nobody_else_finds_the_file(town: Town, filled_url: str) -> None:
         journey = Journey(client, "bryggen-legesenter", token=token)
         booking = await journey.booked()
         assert (await fetched(client, booking, token)).status_code == 200
+        bare = booking["calendarUrl"].partition("?")[0]
         refused = [
             await fetched(client, booking, await sign_in(town, "kari")),
             await fetched(client, booking, None),
             await fetched(client, booking, token, **{"X-Tenant": OTHER}),
-            await fetched(client, booking, token, Host="annan.example"),
+            await fetched(client, {"calendarUrl": bare}, token, Host="annan.example"),
             await fetched(client, {"calendarUrl": f"/bookings/{uuid4()}.ics"}, token),
             await fetched(client, {"calendarUrl": "/bookings/x.ics"}, token),
         ]
@@ -112,3 +113,15 @@ async def test_a_hold_is_no_visit_yet(town: Town, sqlite_filled_url: str) -> Non
         assert (await fetched(client, {"calendarUrl": f"/bookings/{hold_id}.ics"}, token)).status_code == 404
         assert [b["id"] for b in await journey.mine("ALL")] == [booking["id"]]
         await journey.cancel(booking)
+
+
+async def test_a_link_finds_its_tenant_without_a_header(town: Town, sqlite_filled_url: str) -> None:
+    """The app named its tenant in a header, which no link can carry."""
+    token = await sign_in(town, "ola")
+    async with in_process(settings(town, sqlite_filled_url)) as (client, _):
+        client.http.headers["X-Tenant"] = OTHER
+        booking = await Journey(client, "bryggen-legesenter", token=token).booked()
+        del client.http.headers["X-Tenant"]
+        assert (await fetched(client, booking, token)).status_code == 200
+        bare = booking["calendarUrl"].partition("?")[0]
+        assert (await fetched(client, {"calendarUrl": bare}, token)).status_code == 404
