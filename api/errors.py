@@ -1,6 +1,6 @@
 """Top-level GraphQL errors: each carries a stable code and the request's id, and tells nothing it should not.
 
-CodedError ── BadInput · Unauthenticated · StepUpRequired · UpstreamDown
+CodedError ── BadInput · Unauthenticated · UpstreamDown
 Anything else that is raised is an outage (`EhrUnavailable`), a missed deadline, or a bug, which is masked and logged.
 """
 
@@ -42,12 +42,6 @@ class BadInput(CodedError):
 
 class Unauthenticated(CodedError):
     code = "UNAUTHENTICATED"
-
-
-class StepUpRequired(CodedError):
-    """Signed in too long ago for this; clients build the link with `identityProviders.loginUrl`."""
-
-    code = "STEP_UP_REQUIRED"
 
 
 class UpstreamDown(CodedError):

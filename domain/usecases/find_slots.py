@@ -44,10 +44,6 @@ class FindSlots:
             practitioner_ids=search.practitioner_ids,
         )
         offerings = await self.catalogue.offerings(tenant.id, where, area_ids=search.area_ids)
-        return await self.among(tenant, search, offerings)
-
-    async def among(self, tenant: Tenant, search: Search, offerings: Sequence[Offering]) -> Availability:
-        """As above, for offers that the caller has read already."""
         now = self.clock.now()
         online = [o for o in offerings if o.clinic.booking is ClinicBooking.ONLINE and _movable(o, search)]
         endpoints = {e.id: e for e in await self.catalogue.endpoints(tenant.id)} if online else {}

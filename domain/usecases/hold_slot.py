@@ -10,7 +10,7 @@ from domain.audit import Actor
 from domain.availability import LONGEST_SEARCH, Search
 from domain.booking import Booking, BookingStatus
 from domain.catalogue import OfferFilter
-from domain.clinic import ClinicBooking
+from domain.clinic import Clinic, ClinicBooking
 from domain.patient import Patient
 from domain.ports import (
     BookingReads,
@@ -19,7 +19,6 @@ from domain.ports import (
     Ehrs,
     Offering,
     Remembered,
-    StaleBooking,
     StartWork,
     Turn,
     UnitOfWork,
@@ -38,7 +37,7 @@ from domain.refusals import (
     TreatmentNotOffered,
     UpstreamUnavailable,
 )
-from domain.rules import BEFORE_HOLD, Proposal, refusals, rules_of
+from domain.rules import BEFORE_HOLD, BookingRules, Proposal, refusals, rules_of
 from domain.slot import Slot, Span
 from domain.tenant import Tenant
 from domain.timing import Timing
@@ -93,9 +92,10 @@ class HoldSlot:
             raise Refused(HoldLimit())
         offerings = await self._offerings(tenant, request)
         moving = await self._moving(tenant, patient, request)
-        self._check_rules(tenant, offerings[0], request.slot, moving)
+        rules = rules_of(tenant.rules, offerings[0].clinic.rules)
+        self._check_rules(rules, offerings[0].clinic, request.slot, moving)
         candidates = await self._live(tenant, offerings, request, moving)
-        held = await self._take(tenant, actor, patient, request, candidates) if candidates else None
+        held = await self._take(tenant, actor, patient, request, candidates, rules) if candidates else None
         if held is None:
             raise Refused(SlotTaken(await self.alternatives(tenant, request.slot, moving)))
         return held
@@ -121,15 +121,9 @@ class HoldSlot:
     async def _asked_before(self, tenant: Tenant, request: HoldRequest) -> Booking | None:
         """Looked into before anything else, so that a repeat is answered even when the EHR is down by now."""
         async with self.start_work() as work:  # never committed: only looks
-            known = await work.idempotency.remember(
-                tenant.id,
-                request.scope,
-                "holdSlot",
-                request.key,
-                Remembered(input_hash=request.input_hash, booking_id=uuid4()),
-                self.clock.now(),
-            )
-            return await _same_answer(work, tenant, request, known, self.clock.now()) if known else None
+            now, any_id = self.clock.now(), Remembered(input_hash=request.input_hash, booking_id=uuid4())
+            known = await work.idempotency.remember(tenant.id, request.scope, "holdSlot", request.key, any_id, now)
+            return await _same_answer(work, tenant, request, known, now) if known else None
 
     async def _renewed(
         self, tenant: Tenant, actor: Actor, patient: Patient | None, request: HoldRequest
@@ -173,9 +167,8 @@ class HoldSlot:
             raise Refused(NotFound(("movingBookingId",)))
         return booking
 
-    def _check_rules(self, tenant: Tenant, offering: Offering, slot: Slot, moving: Booking | None) -> None:
-        now, clinic = self.clock.now(), offering.clinic
-        rules = rules_of(tenant.rules, clinic.rules)
+    def _check_rules(self, rules: BookingRules, clinic: Clinic, slot: Slot, moving: Booking | None) -> None:
+        now = self.clock.now()
         if moving is not None:
             if not is_movable(moving, slot.endpoint_id, slot.treatment_id):
                 raise Refused(ChangeNotAllowed(ChangeRefusal.NOT_ALLOWED, clinic.phone))
@@ -204,11 +197,17 @@ class HoldSlot:
         return [slot_of(by_role[t.practitioner_ehr_id], t) for t in times]
 
     async def _take(
-        self, tenant: Tenant, actor: Actor, patient: Patient | None, request: HoldRequest, candidates: Sequence[Slot]
+        self,
+        tenant: Tenant,
+        actor: Actor,
+        patient: Patient | None,
+        request: HoldRequest,
+        candidates: Sequence[Slot],
+        rules: BookingRules,
     ) -> Booking | None:
         """The first of the candidates, fairest first, that the database's guard lets us have."""
         ordered = await self._fairest_first(tenant, candidates)
-        hold = await self._new(tenant, patient, request, ordered[0])
+        hold = self._new(tenant, patient, request, ordered[0], rules)
         now = hold.created_at
         async with self.start_work() as work:
             mine = Remembered(input_hash=request.input_hash, booking_id=hold.id)
@@ -236,12 +235,13 @@ class HoldSlot:
         await record(work, old.becomes(BookingStatus.RELEASED), actor, now, action="booking.release")
         alone = replace(hold, version=beside.version + 1)
         if not await work.bookings.save(alone):
-            raise StaleBooking(hold.id)
+            raise Refused(SlotTaken())  # by the visit that the old hold was to move: nothing of this is kept
         return alone
 
-    async def _new(self, tenant: Tenant, patient: Patient | None, request: HoldRequest, slot: Slot) -> Booking:
+    def _new(
+        self, tenant: Tenant, patient: Patient | None, request: HoldRequest, slot: Slot, rules: BookingRules
+    ) -> Booking:
         now = self.clock.now()
-        clinic = (await self.catalogue.clinics_by_id(tenant.id, [slot.clinic_id]))[slot.clinic_id]
         return Booking(
             tenant_id=tenant.id,
             id=uuid4(),
@@ -250,7 +250,7 @@ class HoldSlot:
             status=BookingStatus.HELD,
             created_at=now,
             expires_at=now + self.timing.hold_lifetime,
-            rules=rules_of(tenant.rules, clinic.rules),
+            rules=rules,
             patient_id=patient.id if patient else None,
             moves_booking_id=request.moving_booking_id,
             any_practitioner=request.any_practitioner,

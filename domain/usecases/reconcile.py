@@ -107,7 +107,7 @@ class Reconcile:
         return await self._write(verdict)
 
     async def _claim(self, tenant_id: str, booking_id: UUID) -> tuple[Booking, Booking | None] | None:
-        """A lease: nobody else looks into it before this look must be over."""
+        """A lease over the look. Clearing away may outlast it and be done by two, which does no harm."""
         async with self.start_work() as work:
             now = self.clock.now()
             booking = await work.bookings.get(tenant_id, booking_id, lock=True)
