@@ -28,10 +28,10 @@ HOMES = {
     "aiohttp": ("integrations/fhir",),
     "fhirpy": ("integrations/fhir",),
     "yarl": ("integrations/fhir",),
-    "msgspec": ("integrations/fhir", "integrations/store"),
+    "msgspec": ("integrations/fhir", "integrations/redis", "integrations/store"),
     "redis": ("integrations/redis",),
     "authlib": ("integrations/oidc",),
-    "httpx2": ("integrations/oidc",),
+    "httpx2": ("integrations/oidc", "integrations/sandbox"),
     "joserfc": ("integrations/oidc", "integrations/sandbox"),
 }
 """Every third-party package that is imported, and the folders that may; the composition root may import any of them."""

@@ -1,4 +1,4 @@
-"""The sandbox's own paths: faults to order, calls to count, clinic staff at work."""
+"""The sandbox's own paths: faults to order, calls to count, news to follow or to lose."""
 
 from typing import Any
 
@@ -7,16 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from integrations.sandbox.appointments import checked_identifiers
-from integrations.sandbox.calendar import TimeTakenError
 from integrations.sandbox.faults import UnknownFaultError
-from integrations.sandbox.hours import minute_of
-from integrations.sandbox.searching import instant
-from integrations.sandbox.staff import book_by_phone, cancel_at_clinic
 from integrations.sandbox.wire import FhirError, fhir
 
 
-async def _object(request: Request) -> dict[str, Any]:
+async def object_in(request: Request) -> dict[str, Any]:
+    """The JSON object of the body; 400 for anything else."""
     try:
         body = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
@@ -26,10 +22,16 @@ async def _object(request: Request) -> dict[str, Any]:
     return body
 
 
+async def optional_object(request: Request) -> dict[str, Any]:
+    """The same, or an empty object where nothing was sent."""
+    return await object_in(request) if await request.body() else {}
+
+
 async def add_fault(request: Request) -> Response:
     """Order a fault."""
     try:
-        request.app.state.sandbox.faults.add(await _object(request))
+        sandbox = request.app.state.sandbox
+        sandbox.faults.add(await object_in(request), sandbox.calendar)
     except UnknownFaultError as error:
         raise FhirError(400, "value", str(error)) from error
     return Response(status_code=204)
@@ -53,40 +55,31 @@ async def clear_calls(request: Request) -> Response:
     return Response(status_code=204)
 
 
-async def phone_booking(request: Request) -> Response:
-    """Somebody rings the clinic."""
-    calendar, asked = request.app.state.sandbox.calendar, await _object(request)
-    role, minutes, patient = (
-        calendar.world.role_by_id.get(str(asked.get("role"))),
-        asked.get("minutes"),
-        asked.get("patient"),
-    )
-    if role is None or not isinstance(minutes, int) or not 0 < minutes <= 480:
-        raise FhirError(400, "value", "role and minutes are needed")
-    checked_identifiers([patient] if patient is not None else [], 400)
-    start = minute_of(instant(asked.get("start", ""), "start"))
-    try:
-        return fhir(book_by_phone(calendar, role, start, start + minutes, patient), 201)
-    except TimeTakenError as error:
-        raise FhirError(409, "conflict", "The time is not free") from error
+async def deliveries(request: Request) -> Response:
+    """How the last hundred messages to subscribers fared."""
+    return Response(orjson.dumps(list(request.app.state.sandbox.deliveries.last)), media_type="application/json")
 
 
-async def staff_cancel(request: Request) -> Response:
-    """Staff cancel an Appointment and free its time."""
-    calendar = request.app.state.sandbox.calendar
-    known = calendar.appointments.get(request.path_params["id"])
-    if known is None:
-        raise FhirError(404, "not-found", "No such Appointment")
-    return fhir(cancel_at_clinic(calendar, known))
+async def skip_events(request: Request) -> Response:
+    """Events that a subscriber never hears of, as when notifications are lost: its numbers show a gap."""
+    calendar, number = request.app.state.sandbox.calendar, (await optional_object(request)).get("events", 1)
+    subscriber = calendar.subscribers.get(request.path_params["id"])
+    if subscriber is None:
+        raise FhirError(404, "not-found", "No such Subscription")
+    if not isinstance(number, int) or not 0 < number <= 1000:
+        raise FhirError(400, "value", "events must be a number from 1 to 1000")
+    subscriber.events += number
+    calendar.write()
+    return fhir({"events": number, "total": subscriber.events})
 
 
 def routes() -> list[Route]:
-    """Everything under `/_sandbox`."""
+    """What is under `/_sandbox` for tests and demonstrations; the front desk has paths of its own there."""
     return [
         Route("/_sandbox/faults", add_fault, methods=["POST"]),
         Route("/_sandbox/faults", clear_faults, methods=["DELETE"]),
         Route("/_sandbox/calls", calls, methods=["GET"]),
         Route("/_sandbox/calls", clear_calls, methods=["DELETE"]),
-        Route("/_sandbox/phone-bookings", phone_booking, methods=["POST"]),
-        Route("/_sandbox/appointments/{id:path}/cancel", staff_cancel, methods=["POST"]),
+        Route("/_sandbox/deliveries", deliveries, methods=["GET"]),
+        Route("/_sandbox/subscriptions/{id}/skip", skip_events, methods=["POST"]),
     ]

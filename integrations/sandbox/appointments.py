@@ -21,17 +21,21 @@ def new_id(calendar: Calendar) -> str:
 
 def search(calendar: Calendar, pairs: Pairs) -> list[Resource]:
     """The Appointments that match every parameter, by start."""
+    matches = matching(calendar, pairs)
+    found = [each for each in calendar.appointments.values() if matches(each)]
+    return sorted(found, key=lambda each: (datetime.fromisoformat(each["start"]), each["id"]))
+
+
+def matching(calendar: Calendar, pairs: Pairs) -> Callable[[Resource], bool]:
+    """Whether an Appointment matches every parameter."""
     known_only(pairs, PARAMETERS)
     zone = calendar.world.zone
     dates, updated = dates_asked(pairs, "date", zone), dates_asked(pairs, "_lastUpdated", zone)
-    found = [
-        each
-        for each in calendar.appointments.values()
-        if _matches(calendar, each, pairs)
+    return lambda each: (
+        _matches(calendar, each, pairs)
         and all(criterion.admits(datetime.fromisoformat(each["start"])) for criterion in dates)
         and all(criterion.admits(datetime.fromisoformat(each["meta"]["lastUpdated"])) for criterion in updated)
-    ]
-    return sorted(found, key=lambda each: (datetime.fromisoformat(each["start"]), each["id"]))
+    )
 
 
 def _matches(calendar: Calendar, appointment: Resource, pairs: Pairs) -> bool:

@@ -4,18 +4,22 @@ Every change is one synchronous call, so under asyncio nothing comes between loo
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from integrations.sandbox import records
+from integrations.sandbox.changes import Change, Changes
 from integrations.sandbox.hours import NO_WORK, Day, Interval, day_of, grid_starts, local, minute_of, overlap
+from integrations.sandbox.subscriber import Subscriber
 from integrations.sandbox.world import World
 
 Resource = dict[str, Any]
 WEEKS_AHEAD = 8
+CLOSED = "busy-unavailable"
 
 
 class TimeTakenError(Exception):
@@ -62,8 +66,11 @@ class Calendar:
         self.appointments: dict[str, Resource] = {}
         self.patients: dict[str, Resource] = {}
         self.comments: dict[str, str] = {}
+        self.subscribers: dict[str, Subscriber] = {}
+        self.changes = Changes()
+        self.tell: Callable[[Change | Resource], None] | None = None
+        self._silent = False
         self._taken: dict[str, Taken] = {}
-        self._changes: defaultdict[str, list[Interval]] = defaultdict(list)
         self._by_day: defaultdict[str, dict[str, Taken]] = defaultdict(dict)
         self._days: dict[tuple[str, date], Day] = {}
         self._free: dict[str, dict[int, tuple[int, ...]]] = {}
@@ -130,7 +137,11 @@ class Calendar:
 
     def version(self, role: str, start: int, end: int) -> int:
         """Grows with every change that shares time with the interval."""
-        return 1 + sum(overlap(each, (start, end)) for each in self._changes.get(self._key(role, start), ()))
+        return 1 + self.changes.count(self._key(role, start), (start, end))
+
+    def changed_at(self, role: str, start: int, end: int) -> int:
+        """The last change that shares time with the interval, in milliseconds since 1970; 0 when nobody remembers."""
+        return self.changes.latest(self._key(role, start), (start, end))
 
     def is_past(self, start: int) -> bool:
         """Has the time begun?"""
@@ -143,6 +154,12 @@ class Calendar:
         if not free or self.booked_before(time.role, time.start, time.end) or not all(map(beside, others)):
             raise TimeTakenError
         self._forget(time.key)
+        self._remember(time)
+        self._touch(time)
+        self.save()
+
+    def close(self, time: Taken) -> None:
+        """Occupy a time whatever is there already: who is ill is ill."""
         self._remember(time)
         self._touch(time)
         self.save()
@@ -180,6 +197,7 @@ class Calendar:
         kept = {**appointment, "meta": meta}
         self.appointments[appointment["id"]] = kept
         self.save()
+        self._told(kept)
         return kept
 
     def keep_patient(self, patient: Resource) -> tuple[Resource, bool]:
@@ -189,16 +207,40 @@ class Calendar:
         self.save()
         return kept, new
 
+    @contextmanager
+    def silence(self, wanted: bool) -> Iterator[None]:
+        """Nobody is told of what changes meanwhile, if so wanted; for work without an `await` in it."""
+        self._silent = wanted
+        try:
+            yield
+        finally:
+            self._silent = False
+
+    def as_it_is(self) -> "Calendar":
+        """A copy that no later change reaches, as a replica that lags behind; its clock goes on."""
+        copy = Calendar(self.world, now=self.now)
+        copy.revision, copy._days, copy.changes = self.revision, self._days, self.changes.copy()
+        copy.appointments, copy.patients = dict(self.appointments), dict(self.patients)
+        copy.comments = dict(self.comments)
+        for each in self._taken.values():
+            copy._remember(each)
+        return copy
+
     def save(self) -> None:
         """Everything that changed, on disk before anybody is answered."""
         self.revision += 1
+        self.write()
+
+    def write(self) -> None:
+        """Everything on disk, when what any reader of the calendar sees is still the same."""
         if self.path is not None:
             state = {
                 "appointments": self.appointments,
                 "patients": self.patients,
                 "comments": self.comments,
-                "changes": self._changes,
-                "taken": [asdict(each) for each in self._taken.values()],
+                "changes": self.changes.by_day,
+                "taken": list(self._taken.values()),
+                "subscribers": list(self.subscribers.values()),
             }
             records.write(self.path, state)
 
@@ -209,9 +251,8 @@ class Calendar:
         self.comments.update(state.get("comments", {}))
         for each in state.get("taken", ()):
             self._remember(Taken(**{**each, "identifier": tuple(each["identifier"])}))
-        self._changes.clear()
-        for key, intervals in state.get("changes", {}).items():
-            self._changes[key] = [(since, until) for since, until in intervals]
+        self.changes.load(state.get("changes", {}))
+        self.subscribers = {each["resource"]["id"]: Subscriber(**each) for each in state.get("subscribers", ())}
 
     def _remember(self, time: Taken) -> None:
         self._taken[time.key] = time
@@ -225,8 +266,14 @@ class Calendar:
             self._touch(time)
 
     def _touch(self, time: Taken) -> None:
-        self._changes[self._key(time.role, time.start)].append(time.interval)
+        change = Change(time.role, time.start, time.end, int(self.now().timestamp() * 1000))
+        self.changes.note(self._key(time.role, time.start), change)
         self._free.pop(self._key(time.role, time.start), None)
+        self._told(change)
+
+    def _told(self, news: Change | Resource) -> None:
+        if self.tell is not None and not self._silent:
+            self.tell(news)
 
     def _key(self, role: str, minute: int) -> str:
         return f"{role}|{local(minute, self.world.zone).date()}"

@@ -2,6 +2,7 @@
 
 from urllib.parse import quote
 
+from integrations.sandbox.subscriber import BACKPORT, TOPICS
 from integrations.sandbox.wire import Resource
 from integrations.sandbox.world import TREATMENTS_SYSTEM, Clinic, Role, Treatment, World
 
@@ -156,13 +157,16 @@ def catalogue(world: World, base: str) -> dict[str, list[Resource]]:
     }
 
 
-def capability_statement(world: World, base: str, instantiates: list[str], operations: list[str]) -> Resource:
+def capability_statement(
+    world: World, base: str, instantiates: list[str], operations: list[str], *, subscriptions: bool
+) -> Resource:
     """What `/metadata` answers."""
     written = ["Appointment"] if world.dialect == "ihe" else ["Appointment", "Slot", "Patient"]
     readable = [kind for kind in catalogue(world, base) if world.dialect == "r4" or kind != "Practitioner"]
     reads = [{"type": kind, "interaction": _interactions("read", "search-type")} for kind in readable]
     codes = ["read", "search-type"] + (["create", "update"] if world.dialect == "r4" else [])
     writes = [{"type": kind, "interaction": _interactions(*codes)} for kind in written]
+    writes += [_subscription_capability(world)] if subscriptions else []
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -174,6 +178,16 @@ def capability_statement(world: World, base: str, instantiates: list[str], opera
         "format": ["application/fhir+json"],
         "instantiates": instantiates,
         "rest": [{"mode": "server", "resource": reads + writes, "operation": [{"name": each} for each in operations]}],
+    }
+
+
+def _subscription_capability(world: World) -> Resource:
+    topics = [topic for topic, kind in TOPICS.items() if kind == "Appointment" or world.dialect == "r4"]
+    url = f"{BACKPORT}/capabilitystatement-subscriptiontopic-canonical"
+    return {
+        "extension": [{"url": url, "valueCanonical": each} for each in topics],
+        "type": "Subscription",
+        "interaction": _interactions("read", "search-type", "create", "update", "delete"),
     }
 
 

@@ -13,11 +13,13 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from integrations.sandbox import admin, ihe, r4, reading
+from integrations.sandbox import admin, front_desk, ihe, r4, reading, subscriptions
 from integrations.sandbox.calendar import Calendar
+from integrations.sandbox.delivery import Deliveries
 from integrations.sandbox.faults import Faults
 from integrations.sandbox.ihe_booking import EVERY_NAME
 from integrations.sandbox.injection import Calls, FaultInjection
+from integrations.sandbox.notices import Notices
 from integrations.sandbox.wire import FhirError, not_found, refused
 from integrations.sandbox.world import World
 
@@ -30,14 +32,34 @@ class Sandbox:
     base_url: str | None
     book_parameters: tuple[str, ...]
     proposal_statuses: tuple[str, ...]
+    subscriptions: bool = True
     faults: Faults = field(default_factory=Faults)
     calls: Calls = field(default_factory=Calls)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     slot_lists: dict[Any, Any] = field(default_factory=dict)
+    deliveries: Deliveries = field(init=False)
+    notices: Notices = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.deliveries = Deliveries(self.calendar, self.stopping)
+        self.notices = Notices(self.calendar, self.deliveries)
+        self.calendar.tell = self.notices.hear if self.subscriptions else None
+
+    def start(self) -> None:
+        """Begin to serve, perhaps again; to be called in the server's loop."""
+        self.stopping.clear()
+        if self.subscriptions:
+            self.deliveries.start()
+            self.notices.start()
 
     def stop(self) -> None:
-        """End whatever hangs, so that the server can; to be called in the server's loop."""
+        """End whatever hangs or is being delivered, so that the server can; to be called in the server's loop."""
         self.stopping.set()
+        self.deliveries.stop()
+
+    async def stopped(self) -> None:
+        """Wait for the last of it, after `stop`."""
+        await self.deliveries.ended()
 
 
 def create_ehr(
@@ -49,18 +71,21 @@ def create_ehr(
     now: Callable[[], datetime] | None = None,
     book_parameter: str | None = None,
     accepts_proposed: bool = False,
+    subscriptions: bool = True,
 ) -> Starlette:
     """An installation as an ASGI application.
 
     `state` is the file that keeps bookings over a restart; `people` have `system`, `value`, `name`, `birthDate` and
     `phone`; links follow the caller's host without `base_url`. `book_parameter` is the one name `$book` takes its
-    Appointment under (both by default); `accepts_proposed` is for the older way to send a new Appointment.
+    Appointment under (both by default); `accepts_proposed` is for the older way to send a new Appointment;
+    without `subscriptions` nobody is told of changes, as with many in the field.
     """
     sandbox = Sandbox(
         calendar=Calendar(world, path=state, people=people, now=now),
         base_url=base_url.rstrip("/") if base_url else None,
         book_parameters=(book_parameter,) if book_parameter else EVERY_NAME,
         proposal_statuses=("pending", "proposed") if accepts_proposed else ("pending",),
+        subscriptions=subscriptions,
     )
     return _application(sandbox)
 
@@ -68,7 +93,13 @@ def create_ehr(
 def _application(sandbox: Sandbox) -> Starlette:
     dialect = ihe if sandbox.calendar.world.dialect == "ihe" else r4
     app = Starlette(
-        routes=[*admin.routes(), *dialect.routes(), *reading.routes()],
+        routes=[
+            *admin.routes(),
+            *front_desk.routes(),
+            *subscriptions.routes(known=sandbox.subscriptions),
+            *dialect.routes(),
+            *reading.routes(),
+        ],
         middleware=[Middleware(FaultInjection, sandbox.faults, sandbox.calls, sandbox.stopping)],
         exception_handlers={FhirError: refused, HTTPException: not_found},
         lifespan=_lifespan,
@@ -79,9 +110,10 @@ def _application(sandbox: Sandbox) -> Starlette:
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    app.state.sandbox.stopping.clear()
+    app.state.sandbox.start()
     yield
     app.state.sandbox.stop()
+    await app.state.sandbox.stopped()
 
 
 class EhrServer(uvicorn.Server):
@@ -105,3 +137,4 @@ class EhrServer(uvicorn.Server):
         """Stop hanging, then stop serving."""
         self._sandbox.stop()
         await super().shutdown(sockets)
+        await self._sandbox.stopped()

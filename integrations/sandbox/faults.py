@@ -3,10 +3,13 @@
 A fault comes from the admin path, for so many calls of an operation, or from a header for one call.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
+
+from integrations.sandbox.calendar import Calendar
 
 KINDS = frozenset(
     {
@@ -21,6 +24,7 @@ KINDS = frozenset(
         "outcome-200",
         "outcome-200-wrapped",
         "sparse",
+        "stale",
     }
 )
 OPERATIONS = frozenset(
@@ -34,9 +38,11 @@ OPERATIONS = frozenset(
         "appointment-write",
         "context",
         "patient",
+        "subscription",
     }
 )
-WRITES = frozenset({"book", "slot-write", "appointment-write", "patient"})
+WRITES = frozenset({"book", "slot-write", "appointment-write", "patient", "subscription"})
+READS = frozenset({"find", "read", "search", "slot-search"})
 HEADER = b"x-sandbox-fault"
 
 
@@ -52,6 +58,8 @@ class Fault:
     operation: str | None = None
     times: int | None = None
     seconds: float = 1.0
+    past: Calendar | None = None
+    over_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -60,9 +68,12 @@ class Faults:
 
     waiting: list[Fault] = field(default_factory=list)
 
-    def add(self, asked: Mapping[str, Any]) -> Fault:
-        """Queue a fault as described; raises UnknownFaultError."""
+    def add(self, asked: Mapping[str, Any], calendar: Calendar) -> Fault:
+        """Queue a fault as described, a stale one with the calendar as it is now; raises UnknownFaultError."""
         fault = described(asked)
+        if fault.kind == "stale":
+            fault.past = calendar.as_it_is()
+            fault.over_at = time.monotonic() + fault.seconds if "seconds" in asked else None
         self.waiting.append(fault)
         return fault
 
@@ -76,6 +87,7 @@ class Faults:
         if header is not None:
             fault = _from_header(header.decode("latin-1"))
             return fault if _concerns(fault, operation, scope) else None
+        self.waiting = [each for each in self.waiting if each.over_at is None or time.monotonic() < each.over_at]
         for fault in self.waiting:
             if _concerns(fault, operation, scope):
                 self._count_down(fault)
@@ -107,6 +119,8 @@ def described(asked: Mapping[str, Any]) -> Fault:
 def _from_header(text: str) -> Fault:
     kind, _, rest = text.partition(";")
     asked: dict[str, Any] = {"kind": kind.strip()}
+    if asked["kind"] == "stale":
+        raise UnknownFaultError("A stale answer needs a moment that is past: order it beforehand")
     name, _, number = rest.strip().partition("=")
     if name == "seconds":
         try:
@@ -121,8 +135,10 @@ def _concerns(fault: Fault, operation: str, scope: Mapping[str, Any]) -> bool:
         return False
     if fault.kind == "taken":
         return operation in ("book", "slot-write")
+    if fault.kind == "stale":
+        return operation in READS
     if fault.kind == "lost-answer":
-        return operation in WRITES and scope["method"] in ("POST", "PUT")
+        return operation in WRITES and scope["method"] in ("POST", "PUT", "DELETE")
     if fault.kind == "hang-between-pages":
         offset = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("_offset", ["0"])
         return offset[-1] not in ("", "0")

@@ -13,6 +13,7 @@ from integrations.sandbox.catalogue import capability_statement, catalogue, codi
 from integrations.sandbox.hours import local, minute_of
 from integrations.sandbox.ihe_booking import book
 from integrations.sandbox.ihe_terms import PORTAL, SLOT_ID, SOURCE_SYSTEM, characteristic, device_of
+from integrations.sandbox.reading import calendar_seen
 from integrations.sandbox.searching import moment_or_day, pairs_of, references, values
 from integrations.sandbox.wire import FhirError, Pairs, Resource, base_of, fhir, resource_in, searchset
 from integrations.sandbox.world import TREATMENTS_SYSTEM, Role, Treatment, World
@@ -22,7 +23,7 @@ Proposal = tuple[int, Role, Treatment]
 
 async def find(request: Request) -> Response:
     """`$find`: the free times of one practitioner (role), as proposed Appointments."""
-    calendar: Calendar = request.app.state.sandbox.calendar
+    calendar = calendar_seen(request)
     pairs = _from_parameters(await resource_in(request, "Parameters")) if request.method == "POST" else None
     pairs = request.query_params.multi_items() if pairs is None else pairs
     world = calendar.world
@@ -114,9 +115,7 @@ def proposed(world: World, minute: int, role: Role, treatment: Treatment) -> Res
 async def search(request: Request) -> Response:
     """Existing Appointments, by address or by form."""
     pairs = await pairs_of(request)
-    return searchset(
-        request, "/Appointment", pairs, appointments.search(request.app.state.sandbox.calendar, pairs), default=50
-    )
+    return searchset(request, "/Appointment", pairs, appointments.search(calendar_seen(request), pairs), default=50)
 
 
 async def context(request: Request) -> Response:
@@ -171,9 +170,9 @@ async def metadata(request: Request) -> Response:
     """The CapabilityStatement."""
     instantiates = ["https://profiles.ihe.net/ITI/Scheduling/CapabilityStatement/IHE.Scheduling.server|1.0.0"]
     operations = ["find", "book", "get-schedule-context", "wof-capabilities"]
-    return fhir(
-        capability_statement(request.app.state.sandbox.calendar.world, base_of(request), instantiates, operations)
-    )
+    sandbox = request.app.state.sandbox
+    world, base = sandbox.calendar.world, base_of(request)
+    return fhir(capability_statement(world, base, instantiates, operations, subscriptions=sandbox.subscriptions))
 
 
 def routes() -> list[Route]:

@@ -80,9 +80,9 @@ def _carry_out(calendar: Calendar, order: Order, proposal_statuses: tuple[str, .
         if status in ("pending", "proposed"):
             raise FhirError(422, "value", f"A new Appointment is sent as {' or '.join(proposal_statuses)}")
         raise FhirError(404, "not-found", f"No Appointment {asked_id!r} to change")
-    if status == "cancelled":
+    if status == "cancelled" and known["status"] in ("booked", "cancelled"):
         return cancel(calendar, known)
-    if status != "booked":
+    if status not in ("booked", "cancelled"):
         raise FhirError(422, "value", f"An existing Appointment cannot become {status!r}")
     if known["status"] != "booked":
         raise FhirError(409, "business-rule", f"The Appointment is {known['status']}")

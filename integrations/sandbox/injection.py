@@ -46,8 +46,8 @@ def operation_of(scope: Scope) -> str | None:
         return None
     if path[-1] in _OPERATORS:
         return _OPERATORS[path[-1]]
-    if kind == "Patient":
-        return "patient"
+    if kind in ("Patient", "Subscription"):
+        return kind.lower()
     if kind == "Slot":
         return "slot-write" if method == "PUT" else "slot-search" if alone else "read"
     if kind == "Appointment" and (method == "PUT" or (method == "POST" and len(path) == 1 and not _is_form(scope))):
@@ -93,8 +93,8 @@ class FaultInjection:
             return await cut(receive, send)
         if fault.kind == "slow":
             await self._pause(fault.seconds)
-        scope["sandbox.fault"] = fault.kind
-        if fault.kind in ("slow", "taken"):
+        scope["sandbox.fault"], scope["sandbox.past"] = fault.kind, fault.past
+        if fault.kind in ("slow", "taken", "stale"):
             return await self.app(scope, receive, send)
         start, body = await self._recorded(scope, receive)
         if fault.kind == "lost-answer":

@@ -1,26 +1,23 @@
 """The plain R4 dialect: Slots and Appointments that a caller must keep in step, guarded by versions."""
 
-import re
 from urllib.parse import parse_qsl, unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from integrations.sandbox import appointments, r4_slots
+from integrations.sandbox import appointments, r4_search, r4_slots
 from integrations.sandbox.calendar import Calendar
 from integrations.sandbox.catalogue import capability_statement
 from integrations.sandbox.hours import minute_of
-from integrations.sandbox.searching import dates_asked, instant, known_only, pairs_of, token_matches, values
+from integrations.sandbox.reading import calendar_seen
+from integrations.sandbox.searching import instant, pairs_of, token_matches
 from integrations.sandbox.staff import somebody_else_takes
-from integrations.sandbox.wire import FhirError, Pairs, Resource, base_of, fhir, resource_in, searchset
-from integrations.sandbox.world import TREATMENTS_SYSTEM, Role
+from integrations.sandbox.wire import FhirError, Pairs, Resource, base_of, fhir, if_match, resource_in, searchset
 
-SLOT_PARAMETERS = ("_id", "identifier", "schedule", "service-type", "start", "status")
 APPOINTMENT_STATUSES = frozenset(
     {"proposed", "pending", "booked", "arrived", "fulfilled", "cancelled", "noshow", "entered-in-error", "waitlist"}
 )
-_FAR = 4_000_000_000 // 60
 
 
 def _calendar(request: Request) -> Calendar:
@@ -30,86 +27,20 @@ def _calendar(request: Request) -> Calendar:
 
 async def slots(request: Request) -> Response:
     """Slots of Schedules in a window of time, by start; paged by offset, so pages shift while times are taken."""
-    calendar, pairs = _calendar(request), await pairs_of(request)
-    known_only(pairs, SLOT_PARAMETERS)
+    calendar, pairs = calendar_seen(request), await pairs_of(request)
     known = request.app.state.sandbox.slot_lists
     question = tuple(pair for pair in pairs if pair[0] not in ("_offset", "_count"))
     key = (question, calendar.revision, minute_of(calendar.now()))
     if key not in known:
         if len(known) >= 32:
             known.pop(next(iter(known)))
-        known[key] = _found(calendar, pairs)
+        known[key] = r4_search.found(calendar, pairs)
     return searchset(request, "/Slot", pairs, known[key], render=lambda each: r4_slots.resource_of(calendar, each))
-
-
-def _found(calendar: Calendar, pairs: Pairs) -> list[r4_slots.Slot]:
-    window = _window(calendar, pairs)
-    if window is None:
-        return []
-    statuses = _together(pairs, "status")
-    found = _by_name(calendar, pairs)
-    if found is None:
-        found = r4_slots.slots_between(calendar, _roles(calendar, pairs), _codes(pairs), *window, statuses)
-    start, end = window
-    schedules = {f"Schedule/{role.schedule}" for role in _roles(calendar, pairs)}
-    return [
-        each
-        for each in found
-        if start <= each.start < end
-        and (not statuses or r4_slots.status_of(calendar, each) in statuses)
-        and f"Schedule/{each.role.schedule}" in schedules
-    ]
-
-
-def _by_name(calendar: Calendar, pairs: Pairs) -> list[r4_slots.Slot] | None:
-    found = None
-    for asked in values(pairs, "identifier"):
-        held = [time for time in calendar.everything_taken() if token_matches(asked, time.identifier)]
-        found = [slot for slot in (r4_slots.slot_or_none(calendar, time.key) for time in held) if slot]
-    for asked in values(pairs, "_id"):
-        found = [slot for slot in (r4_slots.slot_or_none(calendar, each) for each in asked.split(",")) if slot]
-    return found
-
-
-def _window(calendar: Calendar, pairs: Pairs) -> tuple[int, int] | None:
-    start, end = 0, _FAR
-    for each in dates_asked(pairs, "start", calendar.world.zone):
-        if each.is_day or each.prefix in ("ne", "eb"):
-            return None  # a bare day finds nothing, in silence
-        minute = minute_of(each.low)
-        if each.prefix in ("ge", "eq"):
-            start = max(start, minute + bool(each.low.second))
-        if each.prefix in ("gt", "sa"):
-            start = max(start, minute + 1)
-        if each.prefix == "lt":
-            end = min(end, minute + bool(each.low.second))
-        if each.prefix in ("le", "eq"):
-            end = min(end, minute + 1)
-    return start, end
-
-
-def _together(pairs: Pairs, name: str) -> set[str] | None:
-    asked = [set(each.split(",")) for each in values(pairs, name)]
-    return set.intersection(*asked) if asked else None
-
-
-def _roles(calendar: Calendar, pairs: Pairs) -> list[Role]:
-    # `schedule=ID` without the type finds nothing, as on servers in the field.
-    asked = _together(pairs, "schedule")
-    return [role for role in calendar.world.roles if asked is None or f"Schedule/{role.schedule}" in asked]
-
-
-def _codes(pairs: Pairs) -> set[str] | None:
-    asked = _together(pairs, "service-type")
-    if asked is None:
-        return None
-    split = [each.rpartition("|") for each in asked]
-    return {code for system, bar, code in split if not bar or system == TREATMENTS_SYSTEM} or {""}
 
 
 async def read_slot(request: Request) -> Response:
     """One Slot with its version."""
-    calendar = _calendar(request)
+    calendar = calendar_seen(request)
     return fhir(r4_slots.resource_of(calendar, r4_slots.slot_of(calendar, request.path_params["id"])))
 
 
@@ -118,7 +49,7 @@ async def put_slot(request: Request) -> Response:
     calendar, body = _calendar(request), await resource_in(request, "Slot")
     slot = r4_slots.slot_of(calendar, request.path_params["id"])
     _check_slot(calendar, slot, body)
-    version = _if_match(request)
+    version = if_match(request)
     if request.scope.get("sandbox.fault") == "taken":
         somebody_else_takes(calendar, slot.role.id, slot.start, slot.end)
     if version is None:
@@ -143,17 +74,6 @@ def _check_slot(calendar: Calendar, slot: r4_slots.Slot, body: Resource) -> None
     reference = body.get("schedule", {}).get("reference")
     if span != (slot.start, slot.end) or reference != f"Schedule/{slot.role.schedule}":
         raise FhirError(400, "invariant", "A Slot stays where it is: send its own schedule, start and end")
-
-
-def _if_match(request: Request) -> int | None:
-    given = request.headers.get("if-match")
-    if given is None:
-        return None
-    # Without the quotes some servers ignore the header in silence; this one says so.
-    match = re.fullmatch(r'W/"(\d{1,9})"', given, re.ASCII)
-    if match is None:
-        raise FhirError(400, "value", f'If-Match must look like W/"1", not {given}')
-    return int(match[1])
 
 
 def _if_none_exist(request: Request) -> Pairs | None:
@@ -189,7 +109,7 @@ async def put_appointment(request: Request) -> Response:
         raise FhirError(404, "not-found", "No such Appointment")
     if body.get("id") != known["id"]:
         raise FhirError(400, "invariant", "The id in the body is not the one in the address")
-    version = _if_match(request)
+    version = if_match(request)
     if version is not None and str(version) != known["meta"]["versionId"]:
         raise FhirError(412, "conflict", "The Appointment has changed since it was read")
     return fhir(calendar.keep(body))
@@ -204,7 +124,7 @@ def _checked_appointment(body: Resource) -> Resource:
 async def search_appointments(request: Request) -> Response:
     """Existing Appointments."""
     pairs = await pairs_of(request)
-    return searchset(request, "/Appointment", pairs, appointments.search(_calendar(request), pairs))
+    return searchset(request, "/Appointment", pairs, appointments.search(calendar_seen(request), pairs))
 
 
 async def post_patient(request: Request) -> Response:
@@ -222,7 +142,11 @@ async def post_patient(request: Request) -> Response:
 
 async def metadata(request: Request) -> Response:
     """The CapabilityStatement."""
-    return fhir(capability_statement(_calendar(request).world, base_of(request), [], []))
+    return fhir(
+        capability_statement(
+            _calendar(request).world, base_of(request), [], [], subscriptions=request.app.state.sandbox.subscriptions
+        )
+    )
 
 
 def routes() -> list[Route]:

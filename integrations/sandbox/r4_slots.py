@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from integrations.sandbox.calendar import Calendar, Taken, TimeTakenError
+from integrations.sandbox.calendar import CLOSED, Calendar, Taken, TimeTakenError
 from integrations.sandbox.catalogue import coding
 from integrations.sandbox.hours import minute_of
 from integrations.sandbox.wire import FhirError, Resource
@@ -13,6 +13,7 @@ from integrations.sandbox.world import Role, Treatment
 
 _ID = re.compile(r"(sk\d+)-([a-z-]+)-(\d{8}T\d{4}Z)", re.ASCII)
 BUSY = ("busy", "busy-tentative")
+_FIRST_DAY = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,33 @@ def _stamp(minute: int) -> str:
 @lru_cache(maxsize=65_536)
 def _instant(minute: int) -> str:
     return f"{datetime.fromtimestamp(minute * 60, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@lru_cache(maxsize=4_096)
+def _exact(at: int) -> str:
+    moment = datetime.fromtimestamp(at / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at % 1000:03}Z"
+
+
+def sharing_time(calendar: Calendar, role_id: str, start: int, end: int) -> list[Slot]:
+    """Every published Slot of a role, for whatever treatment, that shares time with the interval; by start."""
+    role = calendar.world.role_by_id.get(role_id)
+    if role is None:
+        return []
+    performed = [calendar.world.treatment_by_code[code] for code in role.treatments]
+    slots = (
+        Slot(minute, role, treatment)
+        for day in calendar.dates(start, end)
+        for treatment in performed
+        for minute in calendar.starts(role_id, day, treatment.minutes)
+        if minute < end and start < minute + treatment.minutes
+    )
+    return sorted(slots, key=by_start)
+
+
+def by_start(slot: Slot) -> tuple[int, str, str]:
+    """The order Slots are listed in."""
+    return slot.start, slot.role.schedule, slot.treatment.code
 
 
 def slot_of(calendar: Calendar, slot_id: str) -> Slot:
@@ -81,9 +109,15 @@ def status_of(calendar: Calendar, slot: Slot) -> str:
     if own is not None:
         return own.status
     role, start, end = slot.role.id, slot.start, slot.end
-    if calendar.occupants(role, start, end) or calendar.booked_before(role, start, end):
+    others = calendar.occupants(role, start, end)
+    if calendar.booked_before(role, start, end) or any(each.status != CLOSED for each in others):
         return "busy"
-    return "busy-unavailable" if calendar.is_past(start) else "free"
+    return CLOSED if others or calendar.is_past(start) else "free"
+
+
+def updated_at(calendar: Calendar, slot: Slot) -> int:
+    """When the Slot changed last, in milliseconds since 1970; the sandbox's first day when nobody remembers."""
+    return calendar.changed_at(slot.role.id, slot.start, slot.end) or _FIRST_DAY
 
 
 def resource_of(calendar: Calendar, slot: Slot) -> Resource:
@@ -92,7 +126,10 @@ def resource_of(calendar: Calendar, slot: Slot) -> Resource:
     described: Resource = {
         "resourceType": "Slot",
         "id": slot.id,
-        "meta": {"versionId": str(calendar.version(slot.role.id, slot.start, slot.end))},
+        "meta": {
+            "versionId": str(calendar.version(slot.role.id, slot.start, slot.end)),
+            "lastUpdated": _exact(updated_at(calendar, slot)),
+        },
         "serviceType": [{"coding": [coding(slot.treatment)]}],
         "schedule": {"reference": f"Schedule/{slot.role.schedule}", "display": slot.role.name},
         "status": status_of(calendar, slot),
@@ -124,7 +161,7 @@ def slots_between(
                 ]
     if statuses and not only_free:
         found = [each for each in found if status_of(calendar, each) in statuses]
-    return sorted(found, key=lambda each: (each.start, each.role.schedule, each.treatment.code))
+    return sorted(found, key=by_start)
 
 
 def take(calendar: Calendar, slot: Slot, status: str, identifier: tuple[Resource, ...]) -> None:
@@ -146,7 +183,12 @@ def release(calendar: Calendar, slot: Slot) -> None:
     """Free the Slot and forget its identifier; what somebody else occupies stays occupied."""
     if calendar.taken(slot.id) is not None:
         calendar.release(slot.id)
-    elif status_of(calendar, slot) == "busy":
+    elif _occupied(calendar, slot):
         raise FhirError(409, "conflict", "Somebody else has the time, by another Slot or by telephone")
     else:
         calendar.touch(slot.role.id, slot.start, slot.end)
+
+
+def _occupied(calendar: Calendar, slot: Slot) -> bool:
+    time = (slot.role.id, slot.start, slot.end)
+    return bool(calendar.occupants(*time)) or calendar.booked_before(*time)

@@ -15,6 +15,12 @@ def _calendar(request: Request) -> Calendar:
     return calendar
 
 
+def calendar_seen(request: Request) -> Calendar:
+    """The calendar as a reader sees it: the truth, or what a replica that lags behind still shows."""
+    past: Calendar | None = request.scope.get("sandbox.past")
+    return past or _calendar(request)
+
+
 def _held(request: Request) -> list[Resource]:
     kind, world = request.path_params["kind"], _calendar(request).world
     # A Practitioner cannot be read in the IHE dialect: it is only ever part of the context.
@@ -62,7 +68,7 @@ async def patient(request: Request) -> Response:
 
 async def appointment(request: Request) -> Response:
     """One Appointment; its id may hold anything."""
-    return fhir(_one(_calendar(request).appointments, "Appointment", request.path_params["id"]))
+    return fhir(_one(calendar_seen(request).appointments, "Appointment", request.path_params["id"]))
 
 
 def _one(kept: dict[str, Resource], kind: str, wanted: str) -> Resource:

@@ -1,15 +1,18 @@
 """What people at the clinic do in the calendar without telling anybody."""
 
 from itertools import pairwise
+from uuid import uuid4
 
 from integrations.sandbox.appointments import new_id
-from integrations.sandbox.calendar import Calendar, Taken, TimeTakenError
+from integrations.sandbox.calendar import CLOSED, Calendar, Taken, TimeTakenError
 from integrations.sandbox.catalogue import coding, taking_part
 from integrations.sandbox.hours import local
 from integrations.sandbox.ihe_terms import device_of, moves_of, with_extensions
-from integrations.sandbox.searching import references
-from integrations.sandbox.wire import Resource
+from integrations.sandbox.moving import moved, slots_held
+from integrations.sandbox.wire import FhirError, Resource
 from integrations.sandbox.world import Role, Treatment
+
+_CLOSURE = "closure-"
 
 
 def book_by_phone(calendar: Calendar, role: Role, start: int, end: int, patient: Resource | None = None) -> Resource:
@@ -54,15 +57,48 @@ def somebody_else_takes(calendar: Calendar, role: str, start: int, end: int) -> 
 def cancel_at_clinic(calendar: Calendar, appointment: Resource) -> Resource:
     """Staff cancel: the Appointment is cancelled and its time is free, Slots taken under its number included."""
     calendar.release(appointment["id"])
-    numbers = {each["value"] for each in appointment.get("identifier", ())}
-    for reference in references(appointment, "slot"):
-        time = calendar.taken(reference.removeprefix("Slot/"))
-        if time is not None and time.visit in numbers:
-            calendar.release(time.key)
-    moves = moves_of(appointment) if calendar.world.dialect == "ihe" else 0
-    return calendar.keep(_told(calendar, appointment | {"status": "cancelled"}, moves=moves))
+    for time in slots_held(calendar, appointment):
+        calendar.release(time.key)
+    return calendar.keep(_told(calendar, appointment | {"status": "cancelled"}, moves=_moves(calendar, appointment)))
+
+
+def move_at_clinic(calendar: Calendar, appointment: Resource, start: int, role: Role | None) -> Resource:
+    """Staff move a booked visit, which does not count among the patient's moves; raises TimeTakenError."""
+    if appointment["status"] != "booked":
+        raise FhirError(409, "business-rule", f"The Appointment is {appointment['status']}")
+    return calendar.keep(
+        _told(calendar, moved(calendar, appointment, start, role), moves=_moves(calendar, appointment))
+    )
+
+
+def _moves(calendar: Calendar, appointment: Resource) -> int:
+    return moves_of(appointment) if calendar.world.dialect == "ihe" else 0
 
 
 def _likely_treatment(calendar: Calendar, role: Role, minutes: int) -> Treatment:
     performed = [calendar.world.treatment_by_code[code] for code in role.treatments]
     return next((each for each in performed if each.minutes == minutes), performed[0])
+
+
+def note_outcome(calendar: Calendar, appointment: Resource, status: str) -> Resource:
+    """Staff note how a booked visit ended; its time stays occupied."""
+    if appointment["status"] != "booked":
+        raise FhirError(409, "business-rule", f"The Appointment is {appointment['status']}")
+    return calendar.keep(_told(calendar, appointment | {"status": status}, moves=_moves(calendar, appointment)))
+
+
+def close_time(calendar: Calendar, role: Role, start: int, end: int) -> str:
+    """Nobody can be booked there, and there is no Appointment to see; the answer is what it is reopened by."""
+    zone = calendar.world.zone
+    if local(start, zone).date() != local(end - 1, zone).date():
+        raise FhirError(400, "value", "A closure stays within one day")
+    key = f"{_CLOSURE}{uuid4().hex[:12]}"
+    calendar.close(Taken(key=key, role=role.id, start=start, end=end, status=CLOSED))
+    return key
+
+
+def reopen_time(calendar: Calendar, key: str) -> None:
+    """Whatever a closure kept anybody from can be booked again."""
+    if not key.startswith(_CLOSURE) or calendar.taken(key) is None:
+        raise FhirError(404, "not-found", "No such closure")
+    calendar.release(key)

@@ -1,5 +1,6 @@
 """Resources as bytes: answers, OperationOutcomes, bodies that must be checked, Bundles with pages."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -79,6 +80,18 @@ def _check_sound(body: Resource) -> None:
                 raise FhirError(400, "structure", f"{name} has the wrong type")
             if isinstance(value, dict | list):
                 waiting.append(value)
+
+
+def if_match(request: Request) -> int | None:
+    """The version a write was made for, where it says."""
+    given = request.headers.get("if-match")
+    if given is None:
+        return None
+    # Without the quotes some servers ignore the header in silence; this one says so.
+    match = re.fullmatch(r'W/"(\d{1,9})"', given, re.ASCII)
+    if match is None:
+        raise FhirError(400, "value", f'If-Match must look like W/"1", not {given}')
+    return int(match[1])
 
 
 def base_of(request: Request) -> str:
