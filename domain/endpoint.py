@@ -12,6 +12,14 @@ class Dialect(StrEnum):
     R4 = "r4"  # plain FHIR R4: Slot and Appointment
 
 
+class News(StrEnum):
+    """How an EHR lets us know that something has changed. It is asked now and then all the same."""
+
+    POLL = "poll"  # not at all
+    REST_HOOK = "rest-hook"  # R4 Subscription: the changed resource is sent
+    TOPICS = "topics"  # R5 topics in R4 (Subscriptions Backport): numbered events
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """An EHR of one tenant. Everything but the first four fields has a default that suits most servers.
@@ -20,6 +28,9 @@ class Endpoint:
     write it makes the settling time before "not found" is believed.
     `authorization_variable` names the environment variable that holds the whole value of the header `Authorization`;
     the secret itself is kept nowhere. Empty: none is sent.
+    `calls_per_second` is what the EHR allows all of us together, 0 for as many as it takes; `longest_wait` is how long
+    a call may wait for its turn before it is given up. `signs_news`: it signs what it sends (HMAC-SHA256), and what it
+    does not sign is not believed. `topics` is where the canonical addresses of its topics begin.
     """
 
     tenant_id: str
@@ -35,3 +46,8 @@ class Endpoint:
     booking_system: str = "https://itb.example/identifiers/booking"
     longest_delay: timedelta = timedelta(seconds=120)
     authorization_variable: str = ""
+    calls_per_second: float = 0.0
+    longest_wait: timedelta = timedelta(seconds=3)
+    news: News = News.POLL
+    signs_news: bool = False
+    topics: str = "https://sandbox.example/topics"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from domain.booking import Booking, BookingStep
 from domain.pages import Page, PageRequest
-from domain.slot import Span
+from domain.slot import Slot, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,10 @@ class BookingReads(Protocol):
 
     async def steps(self, tenant_id: str, booking_ids: Sequence[UUID]) -> Mapping[UUID, list[BookingStep]]: ...
 
+    async def by_ehr_ids(self, tenant_id: str, endpoint_id: str, ehr_ids: Sequence[str]) -> Mapping[str, Booking]:
+        """By the EHR's own id of what was booked."""
+        ...
+
     async def due(self, now: datetime, limit: int) -> Sequence[tuple[str, UUID]]:
         """(tenant, booking) whose `check_at` has passed, oldest first: open questions to EHRs."""
         ...
@@ -78,6 +82,14 @@ class Bookings(Protocol):
 
     async def move_hold(self, tenant_id: str, booking_id: UUID) -> Booking | None:
         """The hold through which the EHR is being asked to move that booking (CONFIRMING or UNKNOWN), locked."""
+        ...
+
+    async def expire_lapsed(self, now: datetime, limit: int) -> int:
+        """Let go of holds that have run out, over all tenants; returns how many. Their times are free again."""
+        ...
+
+    async def holds_in(self, tenant_id: str, slot: Slot) -> Sequence[Booking]:
+        """Holds on its practitioner's time then, locked."""
         ...
 
     async def add_step(self, booking: Booking, step: BookingStep) -> None: ...

@@ -11,9 +11,11 @@ from domain.catalogue import (
     CatalogueImport,
     Seed,
 )
+from domain.changes import Change
 from domain.events import Event
 from domain.patient import Identity, Patient
 from domain.ports.bookings import Bookings
+from domain.ports.news import Feeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +88,16 @@ class UnitOfWork(Protocol):
     def idempotency(self) -> Idempotency: ...
     @property
     def catalogue(self) -> CatalogueWrites: ...
+    @property
+    def feeds(self) -> Feeds: ...
 
     async def audit(self, entry: AuditEntry) -> None: ...
     async def tell(self, event: Event) -> None:
         """Into the outbox, delivered after the commit."""
+        ...
+
+    def hint(self, change: Change) -> None:
+        """Told to every process after the commit, as changes of bookings are by themselves."""
         ...
 
     async def commit(self) -> None: ...

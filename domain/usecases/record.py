@@ -1,9 +1,10 @@
-"""One change of a booking, written down whole: the row, its history, the audit trail and the outbox."""
+"""One change of a booking, written down whole: the row, its history, the audit trail, the outbox and who must hear."""
 
 from datetime import datetime
 
 from domain.audit import Actor, AuditEntry
 from domain.booking import Booking, BookingStep
+from domain.changes import change_of
 from domain.events import Event, EventKind
 from domain.ports import StaleBooking, UnitOfWork
 
@@ -28,6 +29,7 @@ async def record(
         at=now, version=booking.version, status=booking.status, actor=actor.kind, start=booking.slot.start
     )
     await work.bookings.add_step(booking, step)
+    work.hint(change_of(booking, now))
     await work.audit(
         AuditEntry(
             tenant_id=booking.tenant_id,

@@ -84,6 +84,13 @@ class SqlBookingReads:
         rows = await self._reads.rows(select(BOOKING).where(C.tenant_id == tenant_id, C.id.in_(set(ids))))
         return {row.id: booking_of(row) for row in rows}
 
+    async def by_ehr_ids(self, tenant_id: str, endpoint_id: str, ehr_ids: Sequence[str]) -> Mapping[str, Booking]:
+        if not ehr_ids:
+            return {}
+        known = *(C.tenant_id == tenant_id, C.endpoint_id == endpoint_id), C.ehr_id.in_(set(ehr_ids))
+        rows = await self._reads.rows(select(BOOKING).where(*known))
+        return {row.ehr_id: booking_of(row) for row in rows}
+
     async def of_patient(
         self, tenant_id: str, patient_id: UUID, now: datetime, period: str, page: PageRequest
     ) -> Page[Booking]:

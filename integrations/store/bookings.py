@@ -1,17 +1,18 @@
 """Holding and changing bookings inside a unit of work, under the database's guard."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Select, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.booking import OCCUPYING, Booking, BookingStatus, BookingStep
+from domain.changes import Change, change_of
 from domain.ports import Clock, StaleBooking
-from domain.slot import Span
+from domain.slot import Slot, Span
 from integrations.store.audit import add_audit
 from integrations.store.booking_rows import booking_of, lapse_of, refused_by_guard, values_of
 from integrations.store.tables import PATIENT
@@ -21,9 +22,11 @@ C = BOOKING.c
 
 
 class SqlBookings:
-    def __init__(self, connection: AsyncConnection, clock: Clock) -> None:
+    def __init__(self, connection: AsyncConnection, clock: Clock, hint: Callable[[Change], None]) -> None:
+        """`hint` takes what callers cannot know to have changed: a lapsed hold let go, the place a booking left."""
         self._connection = connection
         self._clock = clock
+        self._hint = hint
         self._is_postgresql = connection.dialect.name == "postgresql"
 
     async def hold(self, booking: Booking, now: datetime) -> bool:
@@ -66,7 +69,9 @@ class SqlBookings:
         return await self._expire_lapsed(booking, self._clock.now()) and await self._claim(booking)
 
     async def _claim(self, booking: Booking) -> bool:
-        await self._queue_for_practitioner(booking)
+        left = await self._place_left(booking)
+        if left:
+            await self._queue_for_practitioner(booking)
         try:
             async with self._connection.begin_nested():
                 await self._write(booking)
@@ -74,6 +79,8 @@ class SqlBookings:
             if not refused_by_guard(why):
                 raise
             return False
+        if left:
+            self._hint(left)
         return True
 
     async def _queue_for_practitioner(self, booking: Booking) -> None:
@@ -82,18 +89,27 @@ class SqlBookings:
         Who stays where they are has nobody to wait for, and must not: the intent to move is written to a row of each of
         two practitioners, and the opposite move's to the same two the other way round.
         """
-        if self._is_postgresql and not await self._stays(booking):
+        if self._is_postgresql:
             name = "|".join((booking.tenant_id, booking.slot.endpoint_id, str(booking.slot.practitioner_id)))
             await self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
-    async def _stays(self, booking: Booking) -> bool:
-        slot = booking.slot
-        same_time = select(C.id).where(
-            *(C.tenant_id == booking.tenant_id, C.id == booking.id, C.endpoint_id == slot.endpoint_id),
-            *(C.practitioner_id == slot.practitioner_id, C.starts_at == slot.start, C.ends_at == slot.end),
-            C.status.in_(OCCUPYING),
+    async def _place_left(self, booking: Booking) -> Change | None:
+        """The time it had until now; None for one that occupied that very time and stays where it is."""
+        own = select(C.endpoint_id, C.practitioner_id, C.starts_at, C.ends_at, C.status)
+        row = (await self._connection.execute(own.where(C.tenant_id == booking.tenant_id, C.id == booking.id))).first()
+        if row is None:
+            raise StaleBooking(booking.id)
+        slot, span = booking.slot, Span(start=row.starts_at, end=row.ends_at)
+        same = (row.endpoint_id, row.practitioner_id, span) == (slot.endpoint_id, slot.practitioner_id, slot.span)
+        if same and row.status in OCCUPYING:
+            return None
+        return Change(
+            tenant_id=booking.tenant_id,
+            endpoint_id=row.endpoint_id,
+            at=self._clock.now(),
+            practitioner_id=row.practitioner_id,
+            span=span,
         )
-        return (await self._connection.execute(same_time)).first() is not None
 
     async def _write(self, booking: Booking) -> None:
         saved = await self._connection.execute(
@@ -148,6 +164,10 @@ class SqlBookings:
             )
         )
 
+    async def expire_lapsed(self, now: datetime, limit: int) -> int:
+        lapsed = select(C.tenant_id, C.id).where(C.status == BookingStatus.HELD, C.expires_at <= now)
+        return await self._expire(lapsed.order_by(C.id).limit(limit).with_for_update(skip_locked=True), now)
+
     async def _expire_lapsed(self, booking: Booking, now: datetime) -> bool:
         """Let go of dead holds in the way; a constraint cannot ask what time it is.
 
@@ -155,7 +175,7 @@ class SqlBookings:
         """
         slot = booking.slot
         in_the_way = (
-            select(C.id)
+            select(C.tenant_id, C.id)
             .where(
                 *(C.tenant_id == booking.tenant_id, C.id != booking.id),
                 *(C.endpoint_id == slot.endpoint_id, C.practitioner_id == slot.practitioner_id),
@@ -165,15 +185,32 @@ class SqlBookings:
             .order_by(C.id)
             .with_for_update()
         )
+        return bool(await self._expire(in_the_way, now))
+
+    async def _expire(self, lapsed: Select[tuple[str, UUID]], now: datetime) -> int:
         expired = await self._connection.execute(
             update(BOOKING)
-            .where(C.tenant_id == booking.tenant_id, C.id.in_(in_the_way), C.status == BookingStatus.HELD)
+            .where(tuple_(C.tenant_id, C.id).in_(lapsed), C.status == BookingStatus.HELD)
             .values(status=BookingStatus.EXPIRED, version=C.version + 1)
             .returning(BOOKING)
         )
-        lapsed = sorted(map(booking_of, expired.all()), key=lambda each: each.id)
-        for each in lapsed:
+        gone = sorted(map(booking_of, expired.all()), key=lambda each: each.id)
+        for each in gone:
             step, entry = lapse_of(each, now)
+            self._hint(change_of(each, now))
             await self.add_step(each, step)
             await add_audit(self._connection, entry)
-        return bool(lapsed)
+        return len(gone)
+
+    async def holds_in(self, tenant_id: str, slot: Slot) -> Sequence[Booking]:
+        found = await self._connection.execute(
+            select(BOOKING)
+            .where(
+                *(C.tenant_id == tenant_id, C.endpoint_id == slot.endpoint_id),
+                *(C.practitioner_id == slot.practitioner_id, C.status == BookingStatus.HELD),
+                *(C.starts_at < slot.span.end, C.ends_at > slot.span.start),
+            )
+            .order_by(C.id)
+            .with_for_update()
+        )
+        return [booking_of(row) for row in found]

@@ -111,6 +111,10 @@ class SqlCatalogue:
         statement = statement.where(*selects.matching_practitioners(tenant_id, where))
         return await self._page(statement, practitioner_of, selects.BY_PRACTITIONER, page)
 
+    async def practitioners_at(self, tenant_id: str, endpoint_id: str) -> Sequence[Practitioner]:
+        here = PRACTITIONER.c.tenant_id == tenant_id, PRACTITIONER.c.endpoint_id == endpoint_id
+        return [practitioner_of(row) for row in await self._reads.rows(select(*columns(PRACTITIONER)).where(*here))]
+
     async def count_practitioners(self, tenant_id: str, where: PractitionerFilter) -> int:
         matching = selects.matching_practitioners(tenant_id, where)
         return await self._count(selects.working(tenant_id, PRACTITIONER.c.id).where(*matching))

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Table, Text, type_coerce
 
 from domain.clinic import Address, Area, Clinic, ClinicBooking, GeoPoint, Image, OpeningHours
-from domain.endpoint import Dialect, Endpoint
+from domain.endpoint import Dialect, Endpoint, News
 from domain.offer import Offer, Price
 from domain.practitioner import Practitioner
 from domain.rules import RuleValues
@@ -47,12 +47,12 @@ def columns(table: Table) -> tuple[ColumnElement[Any], ...]:
 
 def endpoint_of(row: AnyRow) -> Endpoint:
     values = {c.name: row._mapping[f"endpoint_{c.name}"] for c in ENDPOINT.c if c.name not in ("active", "edited")}
-    return Endpoint(**{**values, "dialect": Dialect(values["dialect"])})
+    return Endpoint(**{**values, "dialect": Dialect(values["dialect"]), "news": News(values["news"])})
 
 
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     values = {c.name: getattr(endpoint, c.name) for c in ENDPOINT.c if c.name not in ("active", "edited")}
-    return {**values, "dialect": endpoint.dialect.value}
+    return {**values, "dialect": endpoint.dialect.value, "news": endpoint.news.value}
 
 
 def area_of(row: AnyRow) -> Area:

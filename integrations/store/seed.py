@@ -92,10 +92,10 @@ class _SeedFile:
         return ((dict(table), f"{name}[{n}]") for n, table in enumerate(tables))
 
     def _endpoint(self, table: dict[str, Any], place: str) -> Endpoint:
-        with _at(f"{place}.longest_delay_seconds"):
-            if "longest_delay_seconds" in table:
-                seconds = msgspec.convert(table.pop("longest_delay_seconds"), int)
-                table["longest_delay"] = timedelta(seconds=seconds)
+        for name in ("longest_delay", "longest_wait"):
+            with _at(f"{place}.{name}_seconds"):
+                if f"{name}_seconds" in table:
+                    table[name] = timedelta(seconds=msgspec.convert(table.pop(f"{name}_seconds"), int))
         if isinstance(table.get("base_url"), str):
             table["base_url"] = self._filled_in(table["base_url"], f"{place}.base_url")
         endpoint: Endpoint = self._of_tenant(Endpoint, table, place)

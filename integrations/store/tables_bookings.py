@@ -37,6 +37,21 @@ class BookingRow(StoreRow, table=True):
         Index(
             None,
             "tenant_id",
+            "endpoint_id",
+            "ehr_id",
+            sqlite_where=text("ehr_id IS NOT NULL"),
+            postgresql_where=text("ehr_id IS NOT NULL"),
+        ),
+        Index(
+            None,
+            "tenant_id",
+            "expires_at",
+            sqlite_where=text("status = 'HELD'"),
+            postgresql_where=text("status = 'HELD'"),
+        ),
+        Index(
+            None,
+            "tenant_id",
             "check_at",
             sqlite_where=text("check_at IS NOT NULL"),
             postgresql_where=text("check_at IS NOT NULL"),

@@ -38,6 +38,11 @@ class EndpointRow(StoreRow, table=True):
     booking_system: str
     longest_delay: timedelta = Field(sa_type=Seconds)
     authorization_variable: str
+    calls_per_second: float
+    longest_wait: timedelta = Field(sa_type=Seconds)
+    news: str
+    signs_news: bool
+    topics: str
     active: bool
     edited: Any = Field(sa_type=WORDS, nullable=False)
 

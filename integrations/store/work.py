@@ -1,7 +1,7 @@
 """The unit of work: one connection, one transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from uuid import uuid4
 
@@ -9,28 +9,40 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.audit import AuditEntry
+from domain.changes import Change, Heard
 from domain.events import Event
 from domain.ports import Clock
 from integrations.clock import SystemClock
 from integrations.store.audit import add_audit
 from integrations.store.bookings import SqlBookings
 from integrations.store.catalogue_writes import SqlCatalogueWrites
+from integrations.store.changes import write_changes
 from integrations.store.engine import connected
+from integrations.store.feeds import SqlFeeds
 from integrations.store.idempotency import SqlIdempotency
 from integrations.store.patients import SqlPatients
 from integrations.store.sealing import Sealing
 from integrations.store.sessions import SqlSessions
 from integrations.store.tables import OUTBOX
 
+AfterCommit = Callable[[Sequence[Heard]], Awaitable[None]]
+
+
+async def _nobody_listens(_: Sequence[Heard]) -> None:
+    return
+
 
 class SqlWork:
-    def __init__(self, connection: AsyncConnection, sealing: Sealing, clock: Clock) -> None:
+    def __init__(self, connection: AsyncConnection, sealing: Sealing, clock: Clock, after_commit: AfterCommit) -> None:
         self._connection = connection
-        self.bookings = SqlBookings(connection, clock)
+        self._after_commit = after_commit
+        self._hints: list[Change] = []
+        self.bookings = SqlBookings(connection, clock, self.hint)
         self.patients = SqlPatients(connection, sealing)
         self.sessions = SqlSessions(connection)
         self.idempotency = SqlIdempotency(connection)
         self.catalogue = SqlCatalogueWrites(connection)
+        self.feeds = SqlFeeds(connection)
 
     async def audit(self, entry: AuditEntry) -> None:
         await add_audit(self._connection, entry)
@@ -47,17 +59,35 @@ class SqlWork:
             )
         )
 
+    def hint(self, change: Change) -> None:
+        self._hints.append(change)
+
     async def commit(self) -> None:
+        heard = await write_changes(self._connection, self._hints)
+        self._hints.clear()
         await self._connection.commit()
+        if heard:
+            await self._after_commit(heard)
 
 
 class StartSqlWork:
-    """Starts units of work. `clock` only tells whether a hold in the way of a move has lapsed."""
+    """Starts units of work.
 
-    def __init__(self, engine: AsyncEngine, sealing: Sealing, clock: Clock | None = None) -> None:
+    `clock` only tells whether a hold in the way of a move has lapsed. `after_commit` hears of every committed change;
+    it must not fail, for what it is told about is done.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        sealing: Sealing,
+        clock: Clock | None = None,
+        after_commit: AfterCommit = _nobody_listens,
+    ) -> None:
         self._engine = engine.execution_options(writes=True)
         self._sealing = sealing
         self._clock = clock or SystemClock()
+        self._after_commit = after_commit
         # SQLite has one writer at a time. Within the process they queue here, first come first served, where
         # otherwise each would sit on a pooled connection and poll.
         one_at_a_time = engine.dialect.name == "sqlite"
@@ -66,4 +96,4 @@ class StartSqlWork:
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[SqlWork]:
         async with self._turn, connected(self._engine) as connection:
-            yield SqlWork(connection, self._sealing, self._clock)
+            yield SqlWork(connection, self._sealing, self._clock, self._after_commit)

@@ -1,0 +1,119 @@
+"""Record systems are listened to by one process at a time, and nothing that was wished for meanwhile is lost."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from domain.catalogue import Seed
+from domain.endpoint import Dialect, Endpoint
+from domain.ports import Feed
+from integrations.store.work import StartSqlWork
+from tests.store.making import NOW, TENANTS, make_tenant
+
+PLACE = ("nord", "fjord")
+LATER = NOW + timedelta(seconds=60)
+
+
+def an_endpoint(tenant_id: str) -> Endpoint:
+    return Endpoint(tenant_id=tenant_id, id="fjord", dialect=Dialect.IHE, base_url="https://ehr.example")
+
+
+@pytest.fixture
+async def feeds(start: StartSqlWork) -> StartSqlWork:
+    async with start() as work:
+        for tenant_id in TENANTS:
+            await work.catalogue.put_seed(Seed(tenant=make_tenant(tenant_id), endpoints=[an_endpoint(tenant_id)]))
+        await work.feeds.ensure([PLACE], NOW, 15.0)
+        await work.commit()
+    return start
+
+
+async def claim(start: StartSqlWork, owner: str, now=NOW, **more) -> list[Feed]:
+    async with start() as work:
+        claimed = await work.feeds.claim(owner, now, now + timedelta(seconds=60), 10, **more)
+        await work.commit()
+    return list(claimed)
+
+
+async def finish(start: StartSqlWork, owner: str, feed: Feed, now=NOW) -> bool:
+    async with start() as work:
+        done = await work.feeds.finish(owner, feed, now)
+        await work.commit()
+    return done
+
+
+async def test_one_of_many_gets_a_feed(feeds):
+    claimed = await asyncio.gather(*(claim(feeds, f"process {n}") for n in range(8)))
+    assert [len(each) for each in claimed if each] == [1]
+
+
+async def test_a_feed_that_exists_is_left_as_it_is(feeds):
+    [feed] = await claim(feeds, "one")
+    assert await finish(feeds, "one", replace(feed, due_at=LATER, interval=30.0, seen=("Slot/1/2",)))
+    async with feeds() as work:
+        await work.feeds.ensure([PLACE, ("syd", "fjord")], NOW, 15.0)
+        await work.commit()
+    [again] = await claim(feeds, "one", LATER, only=PLACE)
+    assert (again.interval, again.seen) == (30.0, ("Slot/1/2",))
+
+
+async def test_what_is_not_due_is_not_claimed(feeds):
+    [feed] = await claim(feeds, "one")
+    await finish(feeds, "one", replace(feed, due_at=LATER))
+    assert await claim(feeds, "one", LATER - timedelta(seconds=1)) == []
+    assert len(await claim(feeds, "one", LATER)) == 1
+
+
+async def test_a_lease_that_ran_out_is_somebody_elses(feeds):
+    [feed] = await claim(feeds, "dead")
+    assert await claim(feeds, "alive", NOW + timedelta(seconds=59)) == []
+    [taken] = await claim(feeds, "alive", NOW + timedelta(seconds=60))
+    assert not await finish(feeds, "dead", replace(feed, seen=("late",)))
+    assert await finish(feeds, "alive", replace(taken, seen=("in time",), due_at=NOW))
+    [last] = await claim(feeds, "alive", LATER)
+    assert last.seen == ("in time",)
+
+
+async def test_a_wish_made_while_it_is_asked_is_not_lost(feeds):
+    [feed] = await claim(feeds, "one")
+    async with feeds() as work:
+        await work.feeds.request(*PLACE, NOW)
+        await work.commit()
+    await finish(feeds, "one", replace(feed, due_at=LATER))
+    assert len(await claim(feeds, "one", NOW)) == 1
+
+
+async def test_a_feed_of_another_endpoint_is_left_alone(feeds):
+    assert await claim(feeds, "one", only=("nord", "malar")) == []
+    assert await claim(feeds, "one", only=("syd", "fjord")) == []
+    assert len(await claim(feeds, "one", only=PLACE)) == 1
+
+
+async def test_the_same_body_is_news_once_at_each_endpoint(feeds):
+    async with feeds() as work:
+        assert await work.feeds.notified(*PLACE, "digest", NOW)
+        assert not await work.feeds.notified(*PLACE, "digest", NOW)
+        assert await work.feeds.notified("syd", "fjord", "digest", NOW)
+        await work.commit()
+
+
+async def test_numbers_of_events_never_go_back(feeds):
+    async with feeds() as work:
+        assert await work.feeds.advance(*PLACE, "sub", 5) is None
+        assert await work.feeds.advance(*PLACE, "sub", 4) == 5
+        assert await work.feeds.advance(*PLACE, "sub", 6) == 5
+        assert await work.feeds.advance(*PLACE, "other", 1) is None
+        assert await work.feeds.advance(*PLACE, "sub", 7) == 6
+        await work.commit()
+
+
+async def test_what_was_heard_meanwhile_is_not_written_over(feeds):
+    [feed] = await claim(feeds, "one")
+    async with feeds() as work:
+        await work.feeds.advance(*PLACE, "sub", 9)
+        await work.commit()
+    await finish(feeds, "one", replace(feed, due_at=NOW, hooks={"Slot": "sub"}))
+    [again] = await claim(feeds, "one")
+    assert (again.heard, again.hooks) == ({"sub": 9}, {"Slot": "sub"})
