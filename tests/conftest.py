@@ -1,3 +1,3 @@
-"""Fixtures for every test: databases on both engines, and the product alive."""
+"""Fixtures for every test: databases on both engines, Redis, and the product alive."""
 
-pytest_plugins = ["tests.databases", "tests.living"]
+pytest_plugins = ["tests.databases", "tests.living", "tests.redises"]

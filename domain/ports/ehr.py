@@ -20,21 +20,38 @@ class Outage(StrEnum):
     OFFLINE = "OFFLINE"  # not reached, or it answered that it cannot
 
 
+class OutageWord(StrEnum):
+    """Why there was no answer, as clients are told it; these words do not change."""
+
+    TIMEOUT = "TIMEOUT"  # no answer within the deadline
+    OFFLINE = "OFFLINE"  # not reached, or it answered that it cannot
+    BUSY = "BUSY"  # too many of our own calls were waiting for it
+    RATE_LIMITED = "RATE_LIMITED"  # it takes no more calls from us for the moment
+    CIRCUIT_OPEN = "CIRCUIT_OPEN"  # it failed so often that it is left alone for a while
+
+
 class EhrUnavailable(Exception):
     """The EHR gave no usable answer.
 
-    `sent` is False only where the connection itself failed, so that nothing can have happened there; otherwise what
-    was asked may or may not have been done.
+    `sent` is False only where nothing can have happened there: the connection itself failed, or the call was not made
+    at all. Otherwise what was asked may or may not have been done. `reason` is for us, `word` for clients.
     """
 
     def __init__(
-        self, reason: str, *, outage: Outage = Outage.OFFLINE, sent: bool = True, retry_after: timedelta | None = None
+        self,
+        reason: str,
+        *,
+        outage: Outage = Outage.OFFLINE,
+        sent: bool = True,
+        retry_after: timedelta | None = None,
+        word: OutageWord | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.outage = outage
         self.sent = sent
         self.retry_after = retry_after
+        self.word = word or OutageWord(outage.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +67,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """`trouble`: some of what was asked for was not answered; `times` is what was."""
+    """`trouble`: some of what was asked for was not answered; `times` is what was, `unanswered` whose are not whole."""
 
     times: Sequence[FoundTime]
     trouble: EhrUnavailable | None = None
+    unanswered: frozenset[Wanted] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,4 +169,8 @@ class Ehr(Protocol):
 class Ehrs(Protocol):
     def at(self, endpoint: Endpoint) -> Ehr:
         """The adapter for an endpoint, with its pooled connections."""
+        ...
+
+    def last_answer(self, endpoint: Endpoint) -> datetime | None:
+        """When it last gave this process a good answer to anything (UTC); None when it never did."""
         ...

@@ -213,7 +213,9 @@ async def look_again(ehr: Ehr, visit: Visit, timing: Timing) -> EhrAppointment |
     try:
         return await ehr.look_up(visit, timing.look_up)
     except EhrUnavailable as outage:
-        raise EhrUnavailable(outage.reason, outage=outage.outage, retry_after=outage.retry_after) from outage
+        raise EhrUnavailable(
+            outage.reason, outage=outage.outage, retry_after=outage.retry_after, word=outage.word
+        ) from outage
 
 
 async def patient_objections(

@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from domain.availability import SourceState, SourceStatus
 from domain.endpoint import Endpoint
 from domain.ports import Catalogue, Clock, Ehrs, EhrUnavailable, Outage
 from domain.timing import Timing
+
+FRESH = timedelta(seconds=5)
+"""For so long after a good answer, to whatever was asked, an EHR is taken to answer still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,17 +20,41 @@ class SeeSources:
     ehrs: Ehrs
     clock: Clock
     timing: Timing
+    _looking: dict[Endpoint, asyncio.Task[SourceStatus]] = field(default_factory=dict, init=False, compare=False)
 
     async def __call__(self, tenant_id: str, endpoint_ids: Sequence[str]) -> Mapping[str, SourceStatus]:
         """By endpoint id, all asked at once and each within the look-up deadline; it names no clinics."""
         endpoints = [e for e in await self.catalogue.endpoints(tenant_id) if e.id in endpoint_ids]
-        states = await asyncio.gather(*(self._ask(endpoint) for endpoint in endpoints))
+        states = await asyncio.gather(*(self._see(endpoint) for endpoint in endpoints))
         return {endpoint.id: state for endpoint, state in zip(endpoints, states, strict=True)}
 
-    async def _ask(self, endpoint: Endpoint) -> SourceStatus:
+    async def _see(self, endpoint: Endpoint) -> SourceStatus:
+        """However many want to know, an EHR is asked once, and not at all where it has just answered something."""
+        if answered := self._fresh(endpoint):
+            return _well(answered)
+        looking = self._looking.get(endpoint)
+        if looking is None:
+            looking = self._looking[endpoint] = asyncio.create_task(self._look(endpoint))
+            looking.add_done_callback(lambda _: self._looking.pop(endpoint, None))
+        return await asyncio.shield(looking)  # whoever goes away takes the answer from nobody else
+
+    def _fresh(self, endpoint: Endpoint) -> datetime | None:
+        answered = self.ehrs.last_answer(endpoint)
+        return answered if answered and timedelta() <= self.clock.now() - answered < FRESH else None
+
+    async def _look(self, endpoint: Endpoint) -> SourceStatus:
         try:
             await self.ehrs.at(endpoint).probe(self.timing.look_up)
+            return _well(self.clock.now())
         except EhrUnavailable as outage:
-            state = SourceState.TIMEOUT if outage.outage is Outage.TIMEOUT else SourceState.OFFLINE
-            return SourceStatus(clinic_ids=(), state=state, reason=state.value, retry_after=outage.retry_after)
-        return SourceStatus(clinic_ids=(), state=SourceState.OK, as_of=self.clock.now())
+            return SourceStatus(
+                clinic_ids=(),
+                state=SourceState.TIMEOUT if outage.outage is Outage.TIMEOUT else SourceState.OFFLINE,
+                as_of=self.ehrs.last_answer(endpoint),
+                reason=outage.word.value,
+                retry_after=outage.retry_after,
+            )
+
+
+def _well(as_of: datetime) -> SourceStatus:
+    return SourceStatus(clinic_ids=(), state=SourceState.OK, as_of=as_of)

@@ -8,34 +8,34 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from types import MappingProxyType, SimpleNamespace
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-import aiohttp
 import msgspec
 from fhirpy import AsyncFHIRClient
 from yarl import URL
 
 from domain.endpoint import Endpoint
-from domain.ports import EhrUnavailable, Outage
-from integrations.fhir.failures import FhirFailure, failure_in
-from integrations.fhir.wire import Unreadable, decode
+from domain.ports import EhrUnavailable
+from integrations.fhir.connections import Answer, Connections, Deadline, Request, exchange
+from integrations.fhir.failures import FhirFailure
+from integrations.fhir.protection import Protection
+from integrations.fhir.wire import Unreadable
 
-LARGEST_BODY = 20 * 1024 * 1024
 READS = ("GET", "HEAD")
-UNTIL_CANCELLED = aiohttp.ClientTimeout(total=None)
 JSON = {"Content-Type": "application/fhir+json"}
+USUAL_DEADLINE = 30.0
 NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 
-_until: ContextVar[float] = ContextVar("fhir_until")
+_deadline: ContextVar[Deadline | None] = ContextVar("fhir_deadline", default=None)
 
 
 @contextmanager
 def asking(deadline: float) -> Iterator[None]:
     """Every call within ends `deadline` seconds from now, and a refusal that nobody expected is an outage."""
-    token = _until.set(asyncio.get_running_loop().time() + deadline)
+    token = _deadline.set(_from_now(deadline))
     try:
         yield
     except FhirFailure as failure:
@@ -43,7 +43,7 @@ def asking(deadline: float) -> Iterator[None]:
     except Unreadable as unreadable:
         raise EhrUnavailable(str(unreadable)) from unreadable
     finally:
-        _until.reset(token)
+        _deadline.reset(token)
 
 
 @contextmanager
@@ -70,45 +70,22 @@ def after_writing() -> Iterator[None]:
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def resource(self) -> dict[str, Any]:
-        """The whole resource, also what we know nothing of. Raises `Unreadable`."""
-        return decode(self.body, dict[str, Any])
-
-
-class _Broken(Exception):
-    """The connection failed under a request. Not an aiohttp error, for aiohttp would send PUT and GET once more."""
-
-
-async def _not_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Broken(str(error) or type(error).__name__) from error
-
-
 class FhirClient(AsyncFHIRClient):
     """Reads share a pool of connections; each write opens one of its own, for a stale one would leave it in doubt."""
 
-    def __init__(self, endpoint: Endpoint, secrets: Mapping[str, str] = NO_SECRETS) -> None:
+    def __init__(
+        self, endpoint: Endpoint, secrets: Mapping[str, str] = NO_SECRETS, protection: Protection | None = None
+    ) -> None:
         """`secrets`: where the variable is looked up that `endpoint.authorization_variable` names."""
         super().__init__(endpoint.base_url.rstrip("/"))
         self._variable = endpoint.authorization_variable
         self._secrets = secrets
-        self._turns = asyncio.Semaphore(endpoint.max_concurrency)
-        self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
+        self._protection = protection or Protection(endpoint)
+        self._connections = Connections()
+        self.last_answer: datetime | None = None
 
     async def close(self) -> None:
-        sessions, self._sessions = self._sessions, None
-        for session in sessions or ():
-            await session.close()
+        await self._connections.close()
 
     async def read_bytes(self, path: str, params: Mapping[str, Any] | None = None) -> bytes:
         """The body of an answer, for typed decoding. Raises `FhirFailure` or `EhrUnavailable`."""
@@ -123,14 +100,16 @@ class FhirClient(AsyncFHIRClient):
         data: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request, once. Raises `FhirFailure` for a no, also one under HTTP 200, and `EhrUnavailable`."""
+        """One request; a read that failed in passing is sent once more, and nothing else is.
+
+        Raises `FhirFailure` for a no, also one under HTTP 200, and `EhrUnavailable`.
+        """
         url = self._build_request_url(path, params)
         own = {**self._build_request_headers(), **self._authorization()}
         sent = {**own, **(JSON if data is not None else {}), **(headers or {})}
         body = msgspec.json.encode(data) if data is not None else None
-        answer = await self._in_time(method.upper(), URL(url, encoded=True), body, sent)
-        if failure := failure_in(answer.status, answer.headers, answer.body):
-            raise failure
+        answer = await self._protected(Request(method.upper(), URL(url, encoded=True), body, sent))
+        self.last_answer = datetime.now(UTC)
         return answer
 
     async def _do_request(
@@ -164,49 +143,18 @@ class FhirClient(AsyncFHIRClient):
             raise EhrUnavailable(f"the environment variable {self._variable} {what}", sent=False)
         return {"Authorization": value}
 
-    async def _in_time(self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        progress = SimpleNamespace(connected=False, reused=False)
-        until = _until.get(asyncio.get_running_loop().time() + 30)
-        try:
-            async with asyncio.timeout_at(until), self._turns:
-                return await self._attempt(method, url, body, headers, progress)
-        except TimeoutError as late:
-            reason = f"no answer to {method} in time"
-            raise EhrUnavailable(reason, outage=Outage.TIMEOUT, sent=progress.connected) from late
-        except (_Broken, aiohttp.ClientError, OSError) as error:
-            raise EhrUnavailable(f"{type(error).__name__}: {error}", sent=progress.connected) from error
+    async def _protected(self, request: Request) -> Answer:
+        reading, deadline = request.method in READS, _deadline.get() or _from_now(USUAL_DEADLINE)
 
-    async def _attempt(
-        self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str], progress: SimpleNamespace
-    ) -> Answer:
-        pooled, single = self._open_sessions()
-        if method not in READS:
-            return await self._exchange(single, method, url, body, headers, progress)
-        try:
-            return await self._exchange(pooled, method, url, body, headers, progress)
-        except _Broken:
-            if not progress.reused:
-                raise
-        return await self._exchange(single, method, url, body, headers, progress)
+        async def attempt(second: bool) -> Answer:
+            session = self._connections.of(pooled=reading and not second)
+            return await exchange(session, request, deadline)
 
-    async def _exchange(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        url: URL,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        progress: SimpleNamespace,
-    ) -> Answer:
-        async with session.request(
-            method, url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=progress
-        ) as response:
-            return Answer(response.status, response.headers, await _whole_body(response))
+        return await self._protection.ask(attempt, reading=reading, until=deadline.until)
 
-    def _open_sessions(self) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
-        if self._sessions is None:
-            self._sessions = _session(force_close=False), _session(force_close=True)
-        return self._sessions
+
+def _from_now(seconds: float) -> Deadline:
+    return Deadline(until=asyncio.get_running_loop().time() + seconds, seconds=seconds)
 
 
 def under(base: str, url: str) -> bool:
@@ -226,36 +174,3 @@ def token(system: str, value: str) -> str:
     """A search for exactly that identifier or code; what would separate two of them is escaped."""
     escaped = (part.replace("\\", r"\\").replace(",", r"\,").replace("|", r"\|") for part in (system, value))
     return "|".join(escaped)
-
-
-async def _whole_body(response: aiohttp.ClientResponse) -> bytes:
-    chunks, size = [], 0
-    async for chunk in response.content.iter_any():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            response.close()
-            raise EhrUnavailable(f"more than {LARGEST_BODY} bytes")
-    return b"".join(chunks)
-
-
-def _session(*, force_close: bool) -> aiohttp.ClientSession:
-    """The bound on calls is the client's; a connector's own would not count towards a caller's deadline."""
-    watch = aiohttp.TraceConfig()
-    watch.on_connection_create_end.append(_connected)
-    watch.on_connection_reuseconn.append(_reused)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=force_close),
-        timeout=UNTIL_CANCELLED,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=(_not_again,),
-        trace_configs=[watch],
-    )
-
-
-async def _connected(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-    context.trace_request_ctx.connected = True
-
-
-async def _reused(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-    context.trace_request_ctx.connected = context.trace_request_ctx.reused = True

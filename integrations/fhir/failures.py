@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from re import IGNORECASE, search
 
-from domain.ports import EhrUnavailable
+from domain.ports import EhrUnavailable, Outage, OutageWord
 from domain.refusals import RejectedByEhr, SlotTaken
 from integrations.fhir.wire import Issue, Outcome, Unreadable, bundle, complaints, decode, issues
 
@@ -61,16 +61,49 @@ class FhirFailure(Exception):
         return SlotTaken() if gone and missing_is_taken else RejectedByEhr(f"{self.status}: {self.outcome.text}")
 
 
-def failure_in(status: int, headers: Mapping[str, str], body: bytes) -> FhirFailure | EhrUnavailable | None:
+class Unanswered(EhrUnavailable):
+    """One request that got no usable answer, and what that tells of the server.
+
+    `blames`: it was the server's doing. `again`: the trouble may be a passing one, so that a read is worth another try.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        outage: Outage = Outage.OFFLINE,
+        sent: bool = True,
+        retry_after: timedelta | None = None,
+        word: OutageWord | None = None,
+        blames: bool = True,
+        again: bool = False,
+    ) -> None:
+        super().__init__(reason, outage=outage, sent=sent, retry_after=retry_after, word=word)
+        self.blames = blames
+        self.again = again
+
+
+def failure_in(status: int, headers: Mapping[str, str], body: bytes) -> FhirFailure | Unanswered | None:
     """What an answer complains of; None for a yes. The body is judged as well, for servers refuse under 200 too."""
     outcome = OperationOutcome(tuple(_complaints(body)))
-    if status >= 500 and not (outcome.issues and outcome.codes <= SURE):
-        return EhrUnavailable(f"HTTP {status}", retry_after=retry_after(headers))
-    if status in (408, 425, 429) or 300 <= status < 400:
-        return EhrUnavailable(f"HTTP {status}", retry_after=retry_after(headers))
+    broke = status >= 500 and not (outcome.issues and outcome.codes <= SURE)
+    if broke or status in (408, 425, 429) or 300 <= status < 400:
+        return _unanswered(status, retry_after(headers))
     if status >= 400 or outcome.issues:
         return FhirFailure(status, headers, outcome)
     return None
+
+
+def _unanswered(status: int, wait: timedelta | None) -> Unanswered:
+    """A server that only wants fewer calls is well. One that says when to come back is not asked before that."""
+    limited = status == 429
+    return Unanswered(
+        f"HTTP {status}",
+        retry_after=wait,
+        word=OutageWord.RATE_LIMITED if limited else None,
+        blames=not limited,
+        again=status in (502, 503, 504) and wait is None,
+    )
 
 
 def outage_of(error: EhrUnavailable | FhirFailure | Unreadable) -> EhrUnavailable:

@@ -1,15 +1,10 @@
 """Counting callers: by Redis for all processes together, by this process alone when Redis is not to be had."""
 
 import asyncio
-import os
-import shutil
 import socket
-import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,58 +12,16 @@ import pytest
 
 from domain.ports import Limiter
 from integrations.memory.limiter import MemoryLimiter
-from integrations.redis import limiter as redis_limiter
-from integrations.redis.limiter import RedisLimiter, answers, open_redis
+from integrations.redis import resting
+from integrations.redis.limiter import RedisLimiter
+from integrations.redis.resting import Resting, answers, open_redis
 from tests.api.searching import find, search_for, shown
 from tests.living import Client, Town, in_process
+from tests.redises import listener, silence
 from tests.system.journey import HOLD, key
 
-USUAL = ("127.0.0.1", 6379)
 MINUTE = timedelta(minutes=1)
-PATIENCE = 10 * redis_limiter.TIMEOUT
-
-
-def pongs(address: tuple[str, int]) -> bool:
-    with suppress(OSError), socket.create_connection(address, timeout=2) as connection:
-        connection.sendall(b"PING\r\n")
-        return connection.recv(7).startswith(b"+PONG")
-    return False
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The usual server when it answers, else one of our own. In CI there must be one."""
-    if pongs(USUAL):
-        yield f"redis://{USUAL[0]}:{USUAL[1]}/0"
-        return
-    binary = shutil.which("redis-server")
-    if binary is None:
-        missing = "no Redis answers, and there is no redis-server to start"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    yield from own_redis(binary, tmp_path_factory.mktemp("redis"))
-
-
-def own_redis(binary: str, folder: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = ("127.0.0.1", free.getsockname()[1])
-    options = ["--bind", address[0], "--port", str(address[1]), "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen([binary, *options], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while not pongs(address):
-            assert server.poll() is None and time.monotonic() < deadline, "redis-server does not start"
-            time.sleep(0.05)
-        yield f"redis://{address[0]}:{address[1]}/0"
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-@pytest.fixture
-def prefix(worker_name: str) -> str:
-    """What this test counts under: nobody else's on a shared server."""
-    return f"{worker_name}:{uuid4()}:"
+PATIENCE = 10 * resting.TIMEOUT
 
 
 class Wall:
@@ -91,7 +44,7 @@ async def make(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Mak
         yield MemoryLimiter
         return
     redis = open_redis(request.getfixturevalue("redis_url"))
-    yield lambda wall: RedisLimiter(redis, Nobody(), prefix=prefix, now=wall)
+    yield lambda wall: RedisLimiter(Resting(redis), Nobody(), prefix=prefix, now=wall)
     async for name in redis.scan_iter(f"{prefix}*"):
         await redis.delete(name)
     await redis.aclose()
@@ -141,7 +94,7 @@ async def test_nothing_is_allowed_where_the_limit_is_none(make: Make) -> None:
 
 async def test_processes_count_together_in_redis_and_nothing_stays(redis_url: str, prefix: str) -> None:
     one, other = open_redis(redis_url), open_redis(redis_url)
-    here, there = (RedisLimiter(redis, Nobody(), prefix=prefix, now=Wall()) for redis in (one, other))
+    here, there = (RedisLimiter(Resting(each), Nobody(), prefix=prefix, now=Wall()) for each in (one, other))
     week = timedelta(days=7)
     assert [await each.allows("k", 3, week) for each in (here, there, here, there)] == [True, True, True, False]
     [name] = [name async for name in one.scan_iter(f"{prefix}*")]
@@ -149,32 +102,6 @@ async def test_processes_count_together_in_redis_and_nothing_stays(redis_url: st
     await one.delete(name)
     for redis in (one, other):
         await redis.aclose()
-
-
-@asynccontextmanager
-async def listener(
-    speak: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[Any]:
-    """A server on a free port that says what it is told to; it counts who connects."""
-    calls: list[int] = []
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        calls.append(1)
-        with suppress(OSError, asyncio.CancelledError):
-            await speak(reader, writer)
-        writer.close()
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        yield f"redis://127.0.0.1:{port}/0", calls
-    finally:
-        server.close()
-
-
-async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    while await reader.read(1000):
-        continue
 
 
 async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -197,7 +124,7 @@ async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 async def test_a_redis_that_gives_no_answer_is_left_alone_and_this_process_counts(speak: Any) -> None:
     async with listener(speak) as (url, calls):
         redis = open_redis(url)
-        limiter = RedisLimiter(redis, MemoryLimiter(Wall()))
+        limiter = RedisLimiter(Resting(redis), MemoryLimiter(Wall()))
         began = time.monotonic()
         assert await limiter.allows("k", 3, MINUTE)
         assert time.monotonic() - began < PATIENCE
@@ -211,7 +138,7 @@ async def test_a_redis_that_gives_no_answer_is_left_alone_and_this_process_count
 async def test_a_crowd_at_a_silent_redis_waits_together_not_in_turn() -> None:
     async with listener(silence) as (url, _):
         redis = open_redis(url)
-        limiter = RedisLimiter(redis, MemoryLimiter(Wall()))
+        limiter = RedisLimiter(Resting(redis), MemoryLimiter(Wall()))
         began = time.monotonic()
         allowed = await asyncio.gather(*(limiter.allows("k", 20, MINUTE) for _ in range(60)))
         assert time.monotonic() - began < PATIENCE
@@ -223,13 +150,12 @@ async def test_a_closed_port_is_no_error() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         redis = open_redis(f"redis://127.0.0.1:{unused.getsockname()[1]}/0")
-        limiter = RedisLimiter(redis, MemoryLimiter(Wall()))
+        limiter = RedisLimiter(Resting(redis), MemoryLimiter(Wall()))
         assert await asked(limiter, 4) == [True] * 3 + [False]
         await redis.aclose()
 
 
-async def test_redis_is_asked_again_after_a_rest(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_limiter, "REST_SECONDS", 0.0)
+async def test_redis_is_asked_again_after_a_rest(redis_url: str, prefix: str) -> None:
     host, _, port = redis_url.removeprefix("redis://").removesuffix("/0").partition(":")
     broken = [True]
 
@@ -241,7 +167,7 @@ async def test_redis_is_asked_again_after_a_rest(redis_url: str, prefix: str, mo
 
     async with listener(forward) as (url, _):
         redis = open_redis(url)
-        limiter = RedisLimiter(redis, Nobody(), prefix=prefix, now=Wall())
+        limiter = RedisLimiter(Resting(redis, rest_seconds=0), Nobody(), prefix=prefix, now=Wall())
         assert await asked(limiter, 2) == [False, False]
         broken.clear()
         assert await asked(limiter, 4) == [True] * 3 + [False]

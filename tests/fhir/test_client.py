@@ -10,7 +10,7 @@ from fhirpy import AsyncFHIRClient
 from fhirpy.base.client import AbstractClient
 
 from domain.ports import EhrUnavailable, Outage
-from integrations.fhir import client as module
+from integrations.fhir import connections
 from integrations.fhir.client import FhirClient, asking, path_to, token, under
 from integrations.fhir.failures import FhirFailure
 from integrations.fhir.paging import every
@@ -81,12 +81,13 @@ async def test_a_read_on_a_stale_connection_is_tried_once_more_on_a_new_one() ->
     assert [each.connection for each in server.requests] == [1, 1, 2]
 
 
-async def test_a_read_on_a_new_connection_is_not_repeated() -> None:
-    async with scripted(b"") as (server, client):
+async def test_a_read_whose_connection_breaks_on_a_stale_one_and_again_is_not_tried_a_third_time() -> None:
+    async with scripted(answer(SLOT), b"") as (server, client):
+        await client.read_bytes("Slot/1")
         with pytest.raises(EhrUnavailable) as outage:
             await client.read_bytes("Slot/1")
     assert outage.value.sent and outage.value.outage is Outage.OFFLINE
-    assert len(server.requests) == 1
+    assert [each.connection for each in server.requests] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
@@ -138,7 +139,7 @@ async def test_when_to_come_back_is_told_in_three_ways() -> None:
         waits = []
         for _ in told:
             with pytest.raises(EhrUnavailable) as outage:
-                await client.read_bytes("Slot")
+                await client.send("POST", "Slot", data={})
             waits.append(outage.value.retry_after)
     assert waits[0] == timedelta(seconds=5)
     assert waits[1] and timedelta(seconds=30) < waits[1] <= timedelta(seconds=90)
@@ -169,10 +170,11 @@ async def test_a_body_that_is_no_bundle_is_no_answer(body: str) -> None:
 
 
 async def test_a_body_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LARGEST_BODY", 1000)
-    async with scripted(answer("x" * 1001)) as (_, client):
+    monkeypatch.setattr(connections, "LARGEST_BODY", 1000)
+    async with scripted(answer("x" * 1001)) as (server, client):
         with pytest.raises(EhrUnavailable, match="more than 1000 bytes"):
             await client.read_bytes("Slot")
+    assert len(server.requests) == 1
 
 
 async def test_silence_after_connecting_may_have_been_heard() -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from domain.endpoint import Endpoint
-from domain.ports import AppointmentState, Ehr, EhrUnavailable, Outage, Visit
+from domain.ports import AppointmentState, Ehr, EhrUnavailable, Outage, OutageWord, Visit
 from integrations.fhir.ehrs import FhirEhrs
 from tests.fhir.conftest import KARI, NOW, PATIENCE, WEEK, Lab
 
@@ -165,6 +165,7 @@ async def test_waiting_for_a_turn_counts_and_what_never_had_its_turn_was_not_sen
         await lab.ehr.book(visit, SHORT)
     assert time.monotonic() - began < SHORT + MARGIN
     assert (outage.value.outage, outage.value.sent) == (Outage.TIMEOUT, False)
+    assert outage.value.word is OutageWord.BUSY
     busy.cancel()
     await asyncio.gather(busy, return_exceptions=True)
 
@@ -200,7 +201,8 @@ async def test_one_slot_search_serves_all_practitioners(r4: Lab) -> None:
 
 async def test_one_failing_practitioner_does_not_spoil_the_others(ihe: Lab) -> None:
     everything = {time.practitioner_ehr_id for time in await ihe.times()}
-    ihe.fault("down", "find", times=1)
+    ihe.set(max_concurrency=1)  # so that the second attempt meets the second fault
+    ihe.fault("down", "find", times=2)
     found = await ihe.find()
     assert len({time.practitioner_ehr_id for time in found.times}) == len(everything) - 1
     assert found.trouble
