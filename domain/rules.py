@@ -92,9 +92,14 @@ class Proposal:
 Rule = Callable[[Proposal], Refusal | None]
 
 
+def opens_at(rules: BookingRules, now: datetime) -> datetime:
+    """The earliest start that can still be held: the rules that look at nothing but the time are cut out by it."""
+    return now + rules.minimum_notice
+
+
 def clinic_has_notice(proposal: Proposal) -> Refusal | None:
     """A time that starts within the clinic's minimum notice, or has started, is no longer on offer."""
-    earliest = proposal.now + proposal.rules.minimum_notice
+    earliest = opens_at(proposal.rules, proposal.now)
     return NotEnoughNotice(earliest) if proposal.start < earliest else None
 
 
@@ -110,7 +115,7 @@ def patient_is_old_enough(proposal: Proposal) -> Refusal | None:
 
 
 BEFORE_HOLD: tuple[Rule, ...] = (clinic_has_notice,)
-"""What can be said of a time whoever asks: looked at when times are found and held."""
+"""What can be said of a time whoever asks. Finding cuts by `opens_at`, so that no slot is made to be refused."""
 
 BEFORE_CONFIRM: tuple[Rule, ...] = (patient_is_old_enough,)
 """What can only be said of a known patient. The notice was kept by holding in time, so it is not asked again."""

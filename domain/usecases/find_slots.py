@@ -1,30 +1,30 @@
 """Free times over any number of clinics and record systems, and how much of the truth they are."""
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import datetime
 from itertools import chain
+from operator import itemgetter
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from domain.availability import Availability, Search, SourceState, SourceStatus
 from domain.booking import Booking
 from domain.catalogue import OfferFilter
+from domain.choosing import one_each, place
 from domain.clinic import ClinicBooking
 from domain.endpoint import Endpoint
-from domain.ports import BookingReads, Catalogue, Clock, Ehrs, Found, Offering, Outage, Turn, Visit
-from domain.rules import BEFORE_HOLD, Proposal, refusals, rules_of
+from domain.offered import Placed, Windows, apart_from, offered, on_days, whole_days, windows_of
+from domain.ports import BookingReads, Catalogue, Clock, Ehrs, Offering, Outage, Visit
 from domain.slot import FoundTime, Slot, Span
 from domain.tenant import Tenant
 from domain.timing import Timing
+from domain.usecases.free_times import FreeTimes, Told, Wish, shelf_of
 from domain.usecases.visits import Visits, wanted_of
 
 HORIZON = 3
 """How many stretches of 31 days are looked through for the next free time."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,30 +33,43 @@ class FindSlots:
     reads: BookingReads
     ehrs: Ehrs
     visits: Visits
+    free_times: FreeTimes
     clock: Clock
     timing: Timing
 
-    async def __call__(self, tenant: Tenant, search: Search) -> Availability:
-        """Ask every EHR concerned at once, each within the deadline; leave out what is kept and what rules forbid."""
+    async def __call__(self, tenant: Tenant, search: Search, *, patient: bool = False) -> Availability:
+        """Every EHR concerned at once, each within the deadline; without what is kept and what rules forbid.
+
+        `patient`: rather wait for EHRs than be shown what they told a while ago.
+        """
+        now, online = self.clock.now(), await self._online(tenant, search)
+        endpoints = {e.id: e for e in await self.catalogue.endpoints(tenant.id)} if online else {}
+        moving = await self.visits.moving(search.moving) if search.moving and online else None
+        by_endpoint: defaultdict[str, list[Offering]] = defaultdict(list)
+        for offering in online:
+            by_endpoint[offering.offer.endpoint_id].append(offering)
+        windows = windows_of(tenant, search, online, now)
+        asked = await asyncio.gather(
+            *(self._ask(endpoints[id], own, windows, search, moving, patient) for id, own in by_endpoint.items())
+        )
+        free = await self._not_kept(tenant, search, list(chain.from_iterable(s for s, _ in asked)), online, now)
+        told_at = {id: s.as_of for id, (_, s) in zip(by_endpoint, asked, strict=True) if s.as_of}
+        return Availability(
+            slots=free,
+            sources=[s for _, s in asked],
+            as_of=self.clock.now(),
+            told_at=told_at,
+            practitioner_ids=frozenset(o.practitioner.id for o in online),
+        )
+
+    async def _online(self, tenant: Tenant, search: Search) -> list[Offering]:
         where = OfferFilter(
             clinic_ids=search.clinic_ids,
             treatment_ids=(search.treatment_id,),
             practitioner_ids=search.practitioner_ids,
         )
         offerings = await self.catalogue.offerings(tenant.id, where, area_ids=search.area_ids)
-        now = self.clock.now()
-        online = [o for o in offerings if o.clinic.booking is ClinicBooking.ONLINE and _movable(o, search)]
-        endpoints = {e.id: e for e in await self.catalogue.endpoints(tenant.id)} if online else {}
-        moving = await self.visits.moving(search.moving) if search.moving and online else None
-        by_endpoint: defaultdict[str, list[Offering]] = defaultdict(list)
-        for offering in online:
-            by_endpoint[offering.offer.endpoint_id].append(offering)
-        asked = await asyncio.gather(
-            *(self._ask(tenant, endpoints[id], own, search, now, moving) for id, own in by_endpoint.items())
-        )
-        slots = [slot for found, _ in asked for slot in found]
-        free = await self._not_kept(tenant, search, slots, online, now)
-        return Availability(slots=free, sources=[source for _, source in asked], as_of=self.clock.now())
+        return [o for o in offerings if o.clinic.booking is ClinicBooking.ONLINE and _movable(o, search)]
 
     async def next(self, tenant: Tenant, search: Search, known: Availability) -> Slot | None:
         """The first free time from the first day on, looked for beyond the last day where there is none.
@@ -73,7 +86,7 @@ class FindSlots:
 
     async def _beyond(self, tenant: Tenant, search: Search, known: Availability) -> Slot | None:
         for _ in range(HORIZON):
-            answering = [s.clinic_ids for s in known.sources if s.state is SourceState.OK]
+            answering = [s.clinic_ids for s in known.sources if s.state in (SourceState.OK, SourceState.STALE)]
             if not answering:
                 return None
             search = replace(search.following(), clinic_ids=tuple(chain.from_iterable(answering)))
@@ -84,42 +97,60 @@ class FindSlots:
 
     async def _ask(
         self,
-        tenant: Tenant,
         endpoint: Endpoint,
         offerings: Sequence[Offering],
+        windows: Windows,
         search: Search,
-        now: datetime,
         moving: Visit | None,
-    ) -> tuple[list[Slot], SourceStatus]:
+        patient: bool,
+    ) -> tuple[list[Placed], SourceStatus]:
         clinic_ids = tuple(dict.fromkeys(o.clinic.id for o in offerings))
-        span = _askable(tenant, search, offerings, now)
-        if span is None:
-            return [], SourceStatus(clinic_ids=clinic_ids, state=SourceState.OK, as_of=now)
-        wanted = [wanted_of(offering) for offering in offerings]
-        found = await self.ehrs.at(endpoint).find(wanted, span, self.timing.find, moving=moving)
-        status = _status(clinic_ids, found, self.clock.now())
-        return list(_offered(tenant, search, offerings, found.times, now)), status
+        wishes = [Wish(offering=o, days=tuple(windows[o.clinic.id])) for o in offerings if windows[o.clinic.id]]
+        if not wishes:
+            return [], _status(endpoint, clinic_ids, Told(days={}, as_of=self.clock.now()))
+        if moving is None:
+            told = await self.free_times(endpoint, wishes, patient=patient)
+        else:
+            told = await self._ask_for_moving(endpoint, wishes, windows, moving)
+        return _offered(wishes, windows, told, search), _status(endpoint, clinic_ids, told)
+
+    async def _ask_for_moving(
+        self, endpoint: Endpoint, wishes: Sequence[Wish], windows: Windows, moving: Visit
+    ) -> Told:
+        """What opens up when a visit moves is that visit's alone, so it is asked for each time and kept by nobody."""
+        asked_at = self.clock.now()
+        own = [window for wish in wishes for window in windows[wish.offering.clinic.id].values()]
+        span = Span(start=min(each.start for each in own), end=max(each.end for each in own))
+        found = await self.ehrs.at(endpoint).find(
+            [wanted_of(wish.offering) for wish in wishes], span, self.timing.find, moving=moving
+        )
+        times: defaultdict[str, list[FoundTime]] = defaultdict(list)
+        for time in found.times:
+            times[time.practitioner_ehr_id].append(time)
+        days = {
+            shelf_of(o): on_days(times[o.practitioner.ehr_id], wish.days, o.clinic.time_zone, asked_at)
+            for wish in wishes
+            for o in (wish.offering,)
+        }
+        as_of = asked_at if found.times or not found.trouble else None
+        return Told(days=days, as_of=as_of, missing=found.trouble is not None, trouble=found.trouble)
 
     async def _not_kept(
-        self, tenant: Tenant, search: Search, slots: Sequence[Slot], offerings: Sequence[Offering], now: datetime
-    ) -> Sequence[Slot]:
+        self, tenant: Tenant, search: Search, slots: Sequence[Placed], offerings: Sequence[Offering], now: datetime
+    ) -> list[Slot]:
+        """Without what our own store keeps for somebody, in order."""
         if not slots:
             return []
-        zones = {o.clinic.id: o.clinic.time_zone for o in offerings}
-        practitioners = tuple({slot.practitioner_id for slot in slots})
-        whole = _whole_days(slots, zones)
+        practitioners = tuple({o.practitioner.id for o in offerings})
+        whole = whole_days(slots)
         own = (*search.own_ids, *((search.moving.id,) if search.moving else ()))
         kept = await self.reads.occupied(tenant.id, practitioners, whole, now, except_ids=own)
-        free = [s for s in slots if not any(s.span.overlaps(k) for k in kept.get(s.practitioner_id, ()))]
+        free = apart_from(slots, kept)
         if search.any_practitioner and free:
             turns = await self.reads.turns(tenant.id, practitioners, whole)
-            free = one_each(free, kept, turns, zones)
-        return sorted(free, key=place)
-
-
-def place(slot: Slot) -> tuple[float, UUID, UUID, UUID]:
-    """Where a slot stands in every list: by start, then clinic, then practitioner."""
-    return slot.start.timestamp(), slot.clinic_id, slot.practitioner_id, slot.offer_id
+            zones = {o.clinic.id: o.clinic.time_zone for o in offerings}
+            return sorted(one_each([each.slot for each in free], kept, turns, zones), key=place)
+        return [each.slot for each in sorted(free, key=itemgetter(0))]
 
 
 def _movable(offering: Offering, search: Search) -> bool:
@@ -131,102 +162,32 @@ def is_movable(booking: Booking, endpoint_id: str, treatment_id: UUID) -> bool:
     return (booking.slot.endpoint_id, booking.slot.treatment_id) == (endpoint_id, treatment_id)
 
 
-def _askable(tenant: Tenant, search: Search, offerings: Sequence[Offering], now: datetime) -> Span | None:
-    """The stretch worth asking for: what notice and the past rule out is cut before the EHR is asked."""
-    clinics = {o.clinic.id: o.clinic for o in offerings}.values()
-    spans = [
-        Span(start=max(own.start, now + rules_of(tenant.rules, clinic.rules).minimum_notice), end=own.end)
-        for clinic in clinics
-        for own in (search.span_at(clinic),)
-    ]
-    spans = [span for span in spans if span.start < span.end]
-    if not spans:
-        return None
-    return Span(start=min(s.start for s in spans), end=max(s.end for s in spans))
+def _offered(wishes: Sequence[Wish], windows: Windows, told: Told, search: Search) -> list[Placed]:
+    found: list[Placed] = []
+    for wish in wishes:
+        own = windows[wish.offering.clinic.id]
+        for day, times in told.days[shelf_of(wish.offering)].items():
+            if day in own and times.times:
+                found.extend(offered(wish.offering, times, own[day], search))
+    return found
 
 
-def _status(clinic_ids: tuple[UUID, ...], found: Found, now: datetime) -> SourceStatus:
-    if found.trouble is None:
-        return SourceStatus(clinic_ids=clinic_ids, state=SourceState.OK, as_of=now)
-    state = SourceState.TIMEOUT if found.trouble.outage is Outage.TIMEOUT else SourceState.OFFLINE
+def _status(endpoint: Endpoint, clinic_ids: tuple[UUID, ...], told: Told) -> SourceStatus:
+    """Not all that was asked for: why. All of it, but not from just now: stale, and why where the EHR is silent."""
+    trouble = told.trouble
+    if told.missing and trouble:
+        state = SourceState.TIMEOUT if trouble.outage is Outage.TIMEOUT else SourceState.OFFLINE
+    else:
+        state = SourceState.STALE if told.stale else SourceState.OK
     return SourceStatus(
+        endpoint_id=endpoint.id,
         clinic_ids=clinic_ids,
         state=state,
-        as_of=now if found.times else None,
-        reason=state.value,
-        retry_after=found.trouble.retry_after,
+        as_of=told.as_of if state in (SourceState.OK, SourceState.STALE) or _shows_something(told) else None,
+        reason=getattr(trouble, "word", trouble.outage.value) if trouble else None,
+        retry_after=trouble.retry_after if trouble else None,
     )
 
 
-def _offered(
-    tenant: Tenant, search: Search, offerings: Sequence[Offering], times: Iterable[FoundTime], now: datetime
-) -> Iterable[Slot]:
-    """What the EHR calls free and our rules allow, as slots of our own catalogue."""
-    by_ref = {(o.practitioner.ehr_id, o.treatment.code): o for o in offerings}
-    rules = {o.clinic.id: rules_of(tenant.rules, o.clinic.rules) for o in offerings}
-    for time in times:
-        offering = by_ref.get((time.practitioner_ehr_id, time.service_code))
-        if offering is None or not search.wants(time.start, offering.clinic):
-            continue
-        clinic = offering.clinic
-        proposal = Proposal(start=time.start, time_zone=clinic.time_zone, rules=rules[clinic.id], now=now)
-        if not refusals(proposal, BEFORE_HOLD):
-            yield slot_of(offering, time)
-
-
-def slot_of(offering: Offering, time: FoundTime) -> Slot:
-    """The clinic's own offset on both ends, so that the wall's date and time can be read off them."""
-    zone = ZoneInfo(offering.clinic.time_zone)
-    return Slot(
-        endpoint_id=offering.offer.endpoint_id,
-        offer_id=offering.offer.id,
-        clinic_id=offering.clinic.id,
-        treatment_id=offering.treatment.id,
-        practitioner_id=offering.practitioner.id,
-        reference=time.reference,
-        start=time.start.astimezone(zone),
-        end=time.end.astimezone(zone),
-        time_zone=offering.clinic.time_zone,
-        resources=time.resources,
-    )
-
-
-def _whole_days(slots: Sequence[Slot], zones: Mapping[UUID, str]) -> Span:
-    """From the first slot's midnight on, so that a day's earlier bookings count in whose turn it is."""
-    first = min(slots, key=lambda s: s.span.start)
-    midnight = first.start.astimezone(ZoneInfo(zones[first.clinic_id])).replace(hour=0, minute=0, second=0)
-    return Span(start=midnight, end=max(slot.span.end for slot in slots))
-
-
-def one_each(
-    slots: Sequence[Slot],
-    kept: Mapping[UUID, Sequence[Span]],
-    turns: Mapping[UUID, Turn],
-    zones: Mapping[UUID, str],
-) -> list[Slot]:
-    """One slot for each clinic and start: the practitioner with fewest bookings that day, then longest unused."""
-    days: Counter[tuple[UUID, date]] = Counter()
-    rank = {id: (turn.last_given_at or _EPOCH, str(id)) for id, turn in turns.items()}
-    zone_of = {slot.practitioner_id: ZoneInfo(zones[slot.clinic_id]) for slot in slots}
-    for practitioner_id, spans in kept.items():
-        for span in spans:
-            days[practitioner_id, span.start.astimezone(zone_of[practitioner_id]).date()] += 1
-    best: dict[tuple[UUID, datetime], tuple[tuple[int, datetime, str], Slot]] = {}
-    for slot in slots:
-        id = slot.practitioner_id
-        turn = (days[id, slot.start.astimezone(zone_of[id]).date()], *rank.get(id, (_EPOCH, str(id))))
-        place = (slot.clinic_id, slot.span.start)
-        if place not in best or turn < best[place][0]:
-            best[place] = (turn, slot)
-    return [slot for _, slot in best.values()]
-
-
-def nearest(availability: Availability, wanted: Slot, count: int) -> tuple[Slot, ...]:
-    """The free times nearest to a lost one, each at another start; the same practitioner's first."""
-    by_start: dict[datetime, Slot] = {}
-    for slot in availability.slots:
-        start = slot.span.start
-        if start not in by_start or slot.practitioner_id == wanted.practitioner_id:
-            by_start[start] = slot
-    nearest_first = sorted(by_start, key=lambda start: (abs(start - wanted.span.start), start))
-    return tuple(by_start[start] for start in nearest_first[:count])
+def _shows_something(told: Told) -> bool:
+    return any(each.times for own in told.days.values() for each in own.values())

@@ -10,7 +10,9 @@ from domain.audit import Actor
 from domain.availability import LONGEST_SEARCH, Search
 from domain.booking import Booking, BookingStatus
 from domain.catalogue import OfferFilter
+from domain.choosing import nearest
 from domain.clinic import Clinic, ClinicBooking
+from domain.offered import slot_of
 from domain.patient import Patient
 from domain.ports import (
     BookingReads,
@@ -41,7 +43,7 @@ from domain.rules import BEFORE_HOLD, BookingRules, Proposal, refusals, rules_of
 from domain.slot import Slot, Span
 from domain.tenant import Tenant
 from domain.timing import Timing
-from domain.usecases.find_slots import FindSlots, is_movable, nearest, slot_of
+from domain.usecases.find_slots import FindSlots, is_movable
 from domain.usecases.keep_hold import extend, is_hold_of
 from domain.usecases.record import record
 from domain.usecases.visits import Visits, wanted_of

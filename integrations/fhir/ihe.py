@@ -60,7 +60,11 @@ class Ihe:
             asked = dict.fromkeys(wanted)
             answers = await asyncio.gather(*(self._free(each, span, moving) for each in asked))
         times = reading.one_of_each(time for found in answers for time in found.times)
-        return Found(times=times, trouble=next((found.trouble for found in answers if found.trouble), None))
+        return Found(
+            times=times,
+            trouble=next((found.trouble for found in answers if found.trouble), None),
+            unanswered=frozenset(each for each, found in zip(asked, answers, strict=True) if found.trouble),
+        )
 
     async def _free(self, wanted: Wanted, span: Span, moving: Visit | None) -> Found:
         """With a visit to be moved near by, also the times that open up for it."""

@@ -64,7 +64,8 @@ class R4:
         with asking(deadline):
             free, opened = await asyncio.gather(self._free(wanted, span), self._opened_up(wanted, span, moving))
         times = reading.one_of_each([*free.times, *opened.times])
-        return Found(times=times, trouble=free.trouble or opened.trouble)
+        trouble = free.trouble or opened.trouble
+        return Found(times=times, trouble=trouble, unanswered=frozenset(wanted) if trouble else frozenset())
 
     async def _free(self, wanted: Sequence[Wanted], span: Span) -> Found:
         schedules = list(dict.fromkeys(id for each in wanted for id in each.schedule_ids))
@@ -248,19 +249,14 @@ def _times(slots: Sequence[Slot], wanted: Sequence[Wanted], span: Span) -> list[
             practitioner_ehr_id=each.practitioner_ehr_id,
             service_code=each.service_code,
             reference=slot.id,
-            start=own.start,
-            end=own.end,
+            start=slot.start,
+            end=slot.end,
         )
         for slot in slots
-        if slot.id and (own := reading.span_of(slot)) and span.start <= own.start < span.end
+        if slot.id and slot.start and slot.end and span.start <= slot.start < span.end and slot.start < slot.end
         for each in by_schedule.get(id_in(slot.schedule.reference, "Schedule") or "", ())
-        if own.end - own.start == each.duration and _serves(slot, each)
+        if slot.end - slot.start == each.duration and reading.serves(slot.serviceType, each.service_code)
     ]
-
-
-def _serves(slot: Slot, wanted: Wanted) -> bool:
-    codes = reading.codes_of(slot.serviceType)
-    return not codes or wanted.service_code in codes
 
 
 def _slot_ids(held: Held, visit: Visit) -> list[str]:

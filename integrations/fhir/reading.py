@@ -33,15 +33,23 @@ def span_of(time: Appointment | Slot) -> Span | None:
 
 def is_offered(proposed: Appointment, wanted: Wanted, span: Span) -> bool:
     """Whether a proposal is what was asked for; servers that ignore a parameter answer more than that."""
-    own, codes, role = span_of(proposed), codes_of(proposed.serviceType), role_of(proposed)
+    start, end = proposed.start, proposed.end
     return (
         proposed.status in ("proposed", "pending")
-        and own is not None
-        and own.end - own.start == wanted.duration
-        and span.start <= own.start < span.end
-        and (not codes or wanted.service_code in codes)
-        and role in (None, wanted.practitioner_ehr_id)
+        and start is not None
+        and end is not None
+        and start < end
+        and end - start == wanted.duration
+        and span.start <= start < span.end
+        and serves(proposed.serviceType, wanted.service_code)
+        and role_of(proposed) in (None, wanted.practitioner_ehr_id)
     )
+
+
+def serves(concepts: Sequence[Concept], code: str) -> bool:
+    """What names no service at all is for every one."""
+    codes = [coding.code for concept in concepts for coding in concept.coding if coding.code]
+    return not codes or code in codes
 
 
 def found_time(proposed: Appointment, wanted: Wanted) -> FoundTime:
@@ -52,7 +60,7 @@ def found_time(proposed: Appointment, wanted: Wanted) -> FoundTime:
         reference=value_of(proposed.identifier, SLOT_ID) or "",
         start=proposed.start,
         end=proposed.end,
-        resources=tuple(as_text(each) for each in proposed.supportingInformation),
+        resources=tuple(map(as_text, proposed.supportingInformation)),
     )
 
 
@@ -106,11 +114,14 @@ def appointment_of(found: Appointment) -> EhrAppointment | None:
 
 def role_of(found: Appointment) -> str | None:
     """The PractitionerRole that takes part; `actor.type` may be absent, the reference says what it is."""
-    return first_id((each.actor for each in found.participant), "PractitionerRole")
+    return first_id([each.actor for each in found.participant], "PractitionerRole")
 
 
 def first_id(references: Iterable[Reference], kind: str) -> str | None:
-    return next((id for each in references if (id := id_in(each.reference, kind))), None)
+    for each in references:
+        if id := id_in(each.reference, kind):
+            return id
+    return None
 
 
 def codes_of(concepts: Iterable[Concept]) -> set[str]:
@@ -118,7 +129,10 @@ def codes_of(concepts: Iterable[Concept]) -> set[str]:
 
 
 def value_of(identifiers: Iterable[Identifier], system: str) -> str | None:
-    return next((each.value for each in identifiers if each.system == system and each.value), None)
+    for each in identifiers:
+        if each.system == system and each.value:
+            return each.value
+    return None
 
 
 def is_of(visit: Visit, endpoint: Endpoint, identifiers: Iterable[Identifier]) -> bool:

@@ -1,10 +1,12 @@
 """FHIR resources as they come over the wire: only what is needed of them, and nothing more is demanded.
 
 Every entry of a Bundle is decoded by itself, so that one that cannot be understood does not spoil its neighbours.
+What comes by the ten thousand is left out of garbage collection: nothing decoded can refer to what it is part of.
 """
 
 from collections.abc import Iterator
 from datetime import datetime, time
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -17,40 +19,41 @@ class Unreadable(Exception):
     """A body that is no JSON, or not what FHIR says it should be."""
 
 
-class Identifier(Struct):
+class Identifier(Struct, gc=False):
     system: str = ""
     value: str = ""
 
 
-class Coding(Struct):
+class Coding(Struct, gc=False):
     system: str = ""
     code: str = ""
     display: str = ""
 
 
-class Concept(Struct):
+class Concept(Struct, gc=False):
     coding: list[Coding] = []
     text: str = ""
 
 
-class Reference(Struct):
+class Reference(Struct, gc=False):
     reference: str = ""
     identifier: Identifier | None = None
     display: str = ""
 
 
-class Issue(Struct):
+class Issue(Struct, gc=False):
     severity: str = "error"
     code: str = ""
     details: Concept | None = None
     diagnostics: str = ""
 
 
-class Version(Struct):
+class Version(Struct, gc=False):
     versionId: str = ""
+    lastUpdated: str = ""
 
 
-class Resource(Struct):
+class Resource(Struct, gc=False):
     """`issue` makes an OperationOutcome readable wherever another resource was expected."""
 
     resourceType: str = ""
@@ -62,7 +65,7 @@ class Resource(Struct):
     issue: list[Issue] = []
 
 
-class _Named(Struct):
+class _Named(Struct, gc=False):
     resourceType: str = ""
 
 
@@ -70,7 +73,7 @@ class Outcome(_Named):
     issue: list[Issue] = []
 
 
-class Participant(Struct):
+class Participant(Struct, gc=False):
     actor: Reference = msgspec.field(default_factory=Reference)
 
 
@@ -191,7 +194,7 @@ class Link(Struct):
     url: str = ""
 
 
-class Entry(Struct):
+class Entry(Struct, gc=False):
     resource: msgspec.Raw = msgspec.Raw(b"{}")
 
 
@@ -238,14 +241,15 @@ def within(found: Bundle, kind: type[R]) -> Iterator[R | Unreadable]:
         try:
             resource = decode(entry.resource, kind)
         except Unreadable as unreadable:
-            if _type_of(entry.resource) in (None, kind.__name__):
+            if type_of(entry.resource) in (None, kind.__name__):
                 yield unreadable
             continue
         if resource.resourceType == kind.__name__:
             yield resource
 
 
-def _type_of(body: msgspec.Raw) -> str | None:
+def type_of(body: bytes | msgspec.Raw) -> str | None:
+    """What kind of resource it says it is; None for what cannot be read at all."""
     try:
         return decode(body, _Named).resourceType
     except Unreadable:
@@ -267,6 +271,7 @@ def complaints(said: list[Issue]) -> list[Issue]:
     return [issue for issue in said if issue.severity in ("error", "fatal")]
 
 
+@lru_cache(maxsize=10_000)
 def id_in(reference: str, kind: str) -> str | None:
     """The id of a literal reference to that type, relative or absolute; it may hold any character, also a colon."""
     before, found, id = reference.partition(f"{kind}/")

@@ -14,9 +14,9 @@ from sqlalchemy.engine import Engine
 from api.signing import from_text
 from domain.booking import Booking, BookingStatus, BookingStep
 from domain.catalogue import OfferFilter
+from domain.offered import slot_of
 from domain.rules import RuleValues, rules_of
 from domain.slot import FoundTime
-from domain.usecases.find_slots import slot_of
 from integrations.store.catalogue import SqlCatalogue
 from integrations.store.engine import open_engine
 from integrations.store.sealing import Sealing
@@ -41,12 +41,16 @@ QUESTIONS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """Every statement of this process meanwhile, but for the tenant's own row: that one is remembered for seconds."""
+    """Every statement of this process meanwhile, but for the tenant's own row, which is remembered for seconds.
+
+    Nor the log of changes: it is read on by the process, whoever asks for what.
+    """
     seen: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         text = " ".join(statement.split())
-        if text.upper().startswith(QUESTIONS) and "FROM tenant " not in text:
+        own = "FROM tenant " in text or "FROM change" in text or "pg_current_snapshot" in text
+        if text.upper().startswith(QUESTIONS) and not own:
             seen.append(text)
 
     event.listen(Engine, "before_cursor_execute", note)

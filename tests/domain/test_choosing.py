@@ -7,9 +7,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.availability import Availability
+from domain.choosing import nearest, one_each
 from domain.ports import Turn
 from domain.slot import Slot, Span
-from domain.usecases.find_slots import nearest, one_each
 
 OSLO = ZoneInfo("Europe/Oslo")
 NOON = datetime(2026, 12, 7, 12, tzinfo=OSLO)
