@@ -2,8 +2,29 @@
 
 from domain.ports.bookings import BookingReads, Bookings, StaleBooking, Turn
 from domain.ports.catalogue import Catalogue, Offering
-from domain.ports.ehr import AppointmentState, Ehr, EhrAppointment, Ehrs, EhrUnavailable, Found, Outage, Visit, Wanted
-from domain.ports.surroundings import Clock, Limiter
+from domain.ports.ehr import (
+    AppointmentState,
+    Ehr,
+    EhrAppointment,
+    Ehrs,
+    EhrUnavailable,
+    Found,
+    Outage,
+    OutageWord,
+    Visit,
+    Wanted,
+)
+from domain.ports.ehr_news import (
+    EhrChange,
+    EhrListening,
+    EhrsListening,
+    Hook,
+    Notification,
+    NotificationUnreadable,
+)
+from domain.ports.news import Bus, ChangeLog, Feed, Feeds
+from domain.ports.surroundings import Clock, Limiter, Pace
+from domain.ports.times import DayTimes, Shelf, Shelved, TimesCache
 from domain.ports.work import (
     CatalogueWrites,
     Idempotency,
@@ -19,24 +40,40 @@ __all__ = [
     "AppointmentState",
     "BookingReads",
     "Bookings",
+    "Bus",
     "Catalogue",
     "CatalogueWrites",
+    "ChangeLog",
     "Clock",
+    "DayTimes",
     "Ehr",
     "EhrAppointment",
+    "EhrChange",
+    "EhrListening",
     "EhrUnavailable",
     "Ehrs",
+    "EhrsListening",
+    "Feed",
+    "Feeds",
     "Found",
+    "Hook",
     "Idempotency",
     "Limiter",
+    "Notification",
+    "NotificationUnreadable",
     "Offering",
     "Outage",
+    "OutageWord",
+    "Pace",
     "Patients",
     "Remembered",
     "Session",
     "Sessions",
+    "Shelf",
+    "Shelved",
     "StaleBooking",
     "StartWork",
+    "TimesCache",
     "Turn",
     "UnitOfWork",
     "Visit",

@@ -1,0 +1,124 @@
+"""Listen to every EHR: have it send its news where it can, and ask it for changes now and then all the same."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import uniform
+from uuid import uuid4
+
+from domain.endpoint import Endpoint, News
+from domain.ports import Catalogue, Clock, EhrChange, EhrsListening, EhrUnavailable, Feed, Hook, StartWork
+from domain.timing import Timing
+from domain.usecases.take_in_changes import TakeInChanges
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+LEASE = timedelta(seconds=60)
+"""How long one process may take over an EHR before another one takes its place."""
+
+HOOKED_FOR = timedelta(hours=1)
+"""Subscriptions end by themselves, so that none outlives us, and are renewed when half of it is over."""
+
+MOST_SEEN = 2000
+HOOK_URL = "url"
+"""The address is kept beside the Subscriptions: when it changes they are made again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowEhrs:
+    """`hook` says where an endpoint is to send its news. `owner` names this process where leases are kept."""
+
+    catalogue: Catalogue
+    start_work: StartWork
+    take_in: TakeInChanges
+    ehrs: EhrsListening
+    hook: Callable[[Endpoint, datetime], Hook]
+    clock: Clock
+    timing: Timing
+    owner: str = str(uuid4())
+
+    async def __call__(self, *, only: tuple[str, str] | None = None) -> int:
+        """Ask the EHRs that are due, `only` that (tenant, endpoint) or all; returns how many were asked."""
+        endpoints = await self._endpoints()
+        async with self.start_work() as work:
+            now = self.clock.now()
+            await work.feeds.ensure(list(endpoints), now, self.timing.poll.total_seconds())
+            feeds = await work.feeds.claim(self.owner, now, now + LEASE, AT_ONCE, only=only)
+            await work.commit()
+        asked = [(feed, endpoints.get((feed.tenant_id, feed.endpoint_id))) for feed in feeds]
+        await asyncio.gather(*(self._listen(feed, endpoint) for feed, endpoint in asked if endpoint))
+        return len(feeds)
+
+    async def _endpoints(self) -> Mapping[tuple[str, str], Endpoint]:
+        tenants = await self.catalogue.tenants()
+        found = await asyncio.gather(*(self.catalogue.endpoints(tenant.id) for tenant in tenants))
+        return {(each.tenant_id, each.id): each for endpoints in found for each in endpoints}
+
+    async def _listen(self, feed: Feed, endpoint: Endpoint) -> None:
+        try:
+            feed = await self._hooked_up(feed, endpoint)
+            heard = await self._asked(feed, endpoint)
+        except EhrUnavailable as outage:
+            log.info("%s does not tell its changes: %s", endpoint.id, outage.word)
+            heard = self._failed(feed)
+        except Exception:
+            log.exception("changes at %s cannot be taken in", endpoint.id)
+            heard = self._failed(feed)
+        async with self.start_work() as work:
+            if await work.feeds.finish(self.owner, heard, self.clock.now()):
+                await work.commit()
+
+    async def _asked(self, feed: Feed, endpoint: Endpoint) -> Feed:
+        """An EHR may tell of a change late, so that each time it is asked from before the last one on."""
+        since = feed.since or self.clock.now()
+        overlap = since - endpoint.longest_delay
+        told = await self.ehrs.listening(endpoint).changes(overlap, self.timing.find)
+        new = [change for change in told if change.key not in feed.seen]
+        unsettled = {change.key for change in await self.take_in(endpoint, new)}
+        latest = max((change.at for change in told if change.at), default=since)
+        recent = [c.key for c in told if c.key not in unsettled and _is_recent(c, latest - endpoint.longest_delay)]
+        interval = self._interval(feed, quiet=not new)
+        return replace(
+            feed,
+            since=max(since, latest),
+            seen=tuple(recent[-MOST_SEEN:]),
+            failures=0,
+            interval=interval,
+            due_at=self._after(interval),
+        )
+
+    def _interval(self, feed: Feed, *, quiet: bool) -> float:
+        fastest, slowest = self.timing.poll.total_seconds(), self.timing.slowest_poll.total_seconds()
+        return min(slowest, max(fastest, feed.interval * 1.5)) if quiet else fastest
+
+    def _failed(self, feed: Feed) -> Feed:
+        slowest = self.timing.slowest_poll.total_seconds()
+        interval = min(slowest, self.timing.poll.total_seconds() * 2 ** min(feed.failures, 10))
+        return replace(feed, failures=feed.failures + 1, due_at=self._after(interval))
+
+    def _after(self, seconds: float) -> datetime:
+        return self.clock.now() + timedelta(seconds=seconds * uniform(0.9, 1.1))
+
+    async def _hooked_up(self, feed: Feed, endpoint: Endpoint) -> Feed:
+        """Without Subscriptions it is asked all the same, so that failing here stops nothing."""
+        now = self.clock.now()
+        if endpoint.news is News.POLL:
+            return feed
+        hook = self.hook(endpoint, now + HOOKED_FOR)
+        known = feed.hooks if feed.hooks.get(HOOK_URL) == hook.url else {}
+        if known and feed.hooks_until and now < feed.hooks_until - HOOKED_FOR / 2:
+            return feed
+        ids = {about: id for about, id in known.items() if about != HOOK_URL}
+        try:
+            hooks = await self.ehrs.listening(endpoint).hook_up(hook, ids, self.timing.find)
+        except EhrUnavailable as outage:
+            log.info("%s takes no Subscription: %s", endpoint.id, outage.word)
+            return feed
+        return replace(feed, hooks={**hooks, HOOK_URL: hook.url}, hooks_until=hook.until)
+
+
+def _is_recent(change: EhrChange, since: datetime) -> bool:
+    return change.at is None or change.at >= since
