@@ -1,6 +1,6 @@
 """Top-level GraphQL errors: each carries a stable code and the request's id, and tells nothing it should not.
 
-CodedError ── BadInput · Unauthenticated · UpstreamDown
+CodedError ── BadInput · Unauthenticated · RateLimited · UpstreamDown
 Anything else that is raised is an outage (`EhrUnavailable`), a missed deadline, or a bug, which is masked and logged.
 """
 
@@ -42,6 +42,12 @@ class BadInput(CodedError):
 
 class Unauthenticated(CodedError):
     code = "UNAUTHENTICATED"
+
+
+class RateLimited(CodedError):
+    """As much of it as may be is going on already."""
+
+    code = "RATE_LIMITED"
 
 
 class UpstreamDown(CodedError):

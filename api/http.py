@@ -1,4 +1,8 @@
-"""GraphQL over HTTP: Strawberry's view with our context, and a coded JSON body for every error."""
+"""GraphQL over HTTP: Strawberry's view with our context, and a coded JSON body for every error.
+
+A subscription is answered as server-sent events to clients that read them, and refused to others. So is whatever else
+a client asks for that reads nothing but events.
+"""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -12,11 +16,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.http import GraphQLHTTPResponse
-from strawberry.schema import BaseSchema
+from strawberry.exceptions import MissingQueryError
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.execution import ExecutionResult
+from strawberry.types.graphql import OperationType
 
+from api.accept import admits_json, names_events
 from api.context import Context
-from api.errors import CodedError
+from api.errors import CodedError, Schema
+from api.operations import Operation, Operations
+from api.sse import EventStream, StreamRules
 
 MakeContext = Callable[[Request, Response, str], Awaitable[Context]]
 
@@ -26,13 +36,33 @@ MOST_BYTES = 256 * 1024
 STATUS = {"UNAUTHENTICATED": 401, "UPSTREAM_UNAVAILABLE": 503}
 """HTTP statuses of refusals before anything is executed; the others are 400."""
 
+MAY_RUN = {
+    "GET": frozenset({OperationType.QUERY}),
+    "POST": frozenset({OperationType.QUERY, OperationType.MUTATION}),
+}
+"""A link on a foreign page makes a GET with the visitor's cookies: it may change nothing and start nothing."""
+
 
 class GraphQLEndpoint(GraphQL[Context, None]):
-    """One path for queries and mutations. No IDE from a foreign server, no batches, no uploads."""
+    """One path for all that goes over HTTP. No IDE from a foreign server, no batches, no uploads."""
 
-    def __init__(self, schema: BaseSchema, make_context: MakeContext) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        make_context: MakeContext,
+        operations: Operations | None = None,
+        events: StreamRules | None = None,
+    ) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=())
         self._make_context = make_context
+        self._operations = operations or Operations(schema)
+        self._events = events or StreamRules()
+        self._streams: set[EventStream] = set()
+
+    def stop(self) -> None:
+        """Ends every stream of events: a server that stops waits for them, and tells them nothing."""
+        for stream in self._streams:
+            stream.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,10 +73,56 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             response = await self.run(request)
         except HTTPException as refused:
             response = _problem(refused.status_code, "BAD_USER_INPUT", refused.reason, request.state.id)
+            if refused.status_code == 405:
+                response.headers["Allow"] = "POST" if request.method == "GET" else "GET, POST"
         except CodedError as refused:
             response = _problem(STATUS.get(refused.code, 400), refused.code, refused.message, request.state.id)
         response.headers["X-Request-Id"] = request.state.id
-        await response(scope, receive, send)
+        if isinstance(response, EventStream):
+            self._streams.add(response)
+        try:
+            await response(scope, receive, send)
+        finally:
+            self._streams.discard(response)
+
+    async def run(self, request: Any, context: Any = None, root_value: Any = None) -> Any:
+        """Strawberry's, but for subscriptions: it knows no such refusal, and frames events so that urql reads none."""
+        adapter, response = self.request_adapter_class(request), await self.get_sub_response(request)
+        context = await self.get_context(request, response)
+        if not self.is_request_allowed(adapter):
+            raise HTTPException(405, "GraphQL only supports GET and POST requests.")
+        operation = _operation(await self.parse_http_body(adapter))
+        accept = request.headers.get("accept")
+        if self._operations.is_subscription(operation):
+            if request.method == "GET" or not names_events(accept):
+                raise _refused(OperationType.SUBSCRIPTION, request.method)
+            return EventStream(self._operations.stream(operation, context), context, response.headers, self._events)
+        may_run = MAY_RUN[request.method]
+        if names_events(accept) and not admits_json(accept):
+            kind = self._operations.kind(operation)
+            if kind and kind not in may_run:
+                raise _refused(kind, request.method)
+            results = self._operations.stream(operation, context, may_run)
+            return EventStream(results, context, response.headers, self._events)
+        result = await self._execute(operation, context, request.method)
+        return self.create_response(await self.process_result(request, result), response)
+
+    async def _execute(self, operation: Operation, context: Context, method: str) -> ExecutionResult:
+        try:
+            return await self.schema.execute(
+                operation.query,
+                variable_values=operation.variables,
+                context_value=context,
+                operation_name=operation.operation_name,
+                allowed_operation_types=MAY_RUN[method],
+                operation_extensions=operation.extensions,
+            )
+        except CannotGetOperationTypeError as wrong:
+            raise HTTPException(400, wrong.as_http_error_reason()) from wrong
+        except InvalidOperationTypeError as wrong:
+            raise _refused(wrong.operation_type, method) from wrong
+        except MissingQueryError as wrong:
+            raise HTTPException(400, "No GraphQL query found in the request") from wrong
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         assert isinstance(request, Request)
@@ -75,6 +151,23 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         response = super().create_response(response_data, sub_response)
         response.headers["Cache-Control"] = "no-store"
         return response
+
+
+def _operation(sent: GraphQLRequestData | list[GraphQLRequestData]) -> Operation:
+    assert not isinstance(sent, list)  # batches are off, and were refused
+    return Operation(
+        query=sent.query or "",
+        variables=sent.variables,
+        operation_name=sent.operation_name,
+        extensions=sent.extensions,
+    )
+
+
+def _refused(kind: OperationType, method: str) -> HTTPException:
+    if kind is OperationType.SUBSCRIPTION and method == "POST":
+        return HTTPException(405, "Subscriptions need a client that accepts text/event-stream, or a WebSocket.")
+    status = 405 if kind is OperationType.SUBSCRIPTION else 400
+    return HTTPException(status, InvalidOperationTypeError(kind).as_http_error_reason(method))
 
 
 def _limited(receive: Receive) -> Receive:

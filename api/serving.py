@@ -11,6 +11,12 @@ from typing import Any
 
 import uvicorn
 
+MOST_MESSAGE_BYTES = 256 * 1024
+"""Of what comes in over a WebSocket, as of a request's body."""
+
+UNREAD_SECONDS = 30
+"""Until the kernel drops a connection whose other end takes nothing: closing it would wait for what is unsent."""
+
 
 class PortBusy(Exception):
     """Somebody else listens there, or nobody may."""
@@ -24,6 +30,8 @@ def listen(host: str, port: int, setting: str = "ITB_PORT") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; what is accepted from the listener inherits it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
     try:
         listener.bind((host, port))
         listener.listen(2048)
@@ -51,6 +59,12 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Streams end first: to the server they are requests that never finish."""
+        if stop_streams := getattr(getattr(self.config.app, "state", None), "stop_streams", None):
+            stop_streams()
+        await super().shutdown(sockets)
+
     def stop(self) -> None:
         """Once: let running requests finish. Again: do not wait for them."""
         self.force_exit = self.should_exit
@@ -66,6 +80,10 @@ def server(app: Any, log_level: str, patience: int = 5) -> Server:
         access_log=False,
         timeout_graceful_shutdown=patience,
         server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MOST_MESSAGE_BYTES,
+        # deflating costs a window of memory for each socket, and time for each message that goes to thousands of them
+        ws_per_message_deflate=False,
     )
     return Server(config)
 

@@ -282,7 +282,7 @@ BODIES: dict[str, tuple[bytes, set[str]]] = {
     "deep JSON": (b"[" * 5000, {"BAD_USER_INPUT"}),
     "a parse error": (b'{"query": "{ tenant {"}', {"GRAPHQL_PARSE_FAILED"}),
     "an unknown field": (b'{"query": "{ nothing }"}', {"GRAPHQL_VALIDATION_FAILED"}),
-    "a subscription": (b'{"query": "subscription { x }"}', {"GRAPHQL_VALIDATION_FAILED"}),
+    "a subscription": (b'{"query": "subscription { x }"}', {"BAD_USER_INPUT"}),
     "too many tokens": (json.dumps({"query": "{ " + "tenant { id } " * 600 + "}"}).encode(), set(CODES)),
     "too large": (json.dumps({"query": "{ tenant { id } } #" + "x" * 300_000}).encode(), {"BAD_USER_INPUT"}),
 }

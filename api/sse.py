@@ -1,0 +1,113 @@
+"""GraphQL over server-sent events, one operation a request (graphql-sse, "distinct connections mode")."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from api.accept import EVENTS
+from api.context import Context
+from api.errors import Unauthenticated
+from api.operations import Results, failed
+from api.outlet import Outlet
+from api.standing import Still, everybody_stays, has_ended
+
+log = logging.getLogger(__name__)
+
+# Lines end in LF alone: urql looks for two of them in a row, and never finds an event among CRLFs.
+COMPLETE = b"event: complete\ndata:\n\n"
+COMMENT = b":\n\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRules:
+    """In seconds: how long a line may be silent, a client not read, and a signed-in one not be looked at again."""
+
+    heartbeat: float = 12
+    send_timeout: float = 10
+    recheck: float = 30
+    still: Still = everybody_stays
+
+
+class EventStream(Response):
+    """Each result as `next`, then `complete`. Whatever ends it, the results are closed before it is over.
+
+    A request that is refused before execution is told as `next` too, with status 200, as graphql-sse demands: with any
+    other status its client takes the answer for a failure of the network and reads no errors. urql shows both alike.
+    """
+
+    media_type = EVENTS
+
+    def __init__(self, results: Results, context: Context, headers: Mapping[str, str], rules: StreamRules) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers({**headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._results = results
+        self._context = context
+        self._rules = rules
+        self._stalled = False
+        self._sending: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Without `complete`, so that the client comes back: to another server, when this one is told to end."""
+        if self._sending:
+            self._sending.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        out = Outlet(send, self._rules.send_timeout, self._give_up)
+        self._sending = asyncio.create_task(self._send_results(out))
+        tasks = [self._sending, asyncio.create_task(self._beat(out)), asyncio.create_task(_gone(receive))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            out.close()
+            await self._results.aclose()
+        if not self._stalled:
+            await send({"type": "http.response.body", "body": b""})
+
+    def _give_up(self) -> None:
+        self._stalled = True
+        self.stop()
+
+    async def _send_results(self, out: Outlet) -> None:
+        await out.send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await out.send(_chunk(COMMENT))  # some clients do not believe that they are connected before the first byte
+        try:
+            async for result in self._results:
+                await out.send(_chunk(_next(result.body)))
+        except Exception as failure:
+            await out.send(_chunk(_next(failed(failure, self._context).body)))
+        await out.send(_chunk(COMPLETE))
+
+    async def _beat(self, out: Outlet) -> None:
+        """Keeps proxies from taking silence for the end; ends when the client's session has."""
+        unseen = 0.0
+        while True:
+            await asyncio.sleep(self._rules.heartbeat)
+            unseen += self._rules.heartbeat
+            if unseen >= self._rules.recheck:
+                unseen = 0.0
+                if await has_ended(self._rules.still, self._context):
+                    break
+            await out.send(_chunk(COMMENT))
+        ended = failed(Unauthenticated(), self._context)
+        await out.send(_chunk(_next(ended.body) + COMPLETE))
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+
+
+def _next(body: bytes) -> bytes:
+    return b"event: next\ndata: " + body + b"\n\n"
+
+
+def _chunk(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}
