@@ -7,26 +7,35 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from api.auth import WhoAsks
 from api.context import Context
+from api.conversation import SocketRules
+from api.fanout import Fanout
 from api.http import GraphQLEndpoint
 from api.languages import wanted_languages
 from api.loaders import Loaders
+from api.operations import Operations
 from api.schema.schema import schema
 from api.settings import Settings
 from api.signing import Signer
+from api.sse import StreamRules
 from api.tenants import TenantDirectory
+from api.websocket import SocketEndpoint, as_over_http
 from api.worker import work_forever
 from domain.ports import BookingReads, Catalogue, Clock, Limiter
 from domain.usecases import UseCases
 
 HOLD_WINDOW = timedelta(minutes=10)
+
+COLLECT_AFTER = 50_000
+"""New objects until the youngest are looked through; an answer of thousands of times makes as many and keeps none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +81,12 @@ class House:
             ),
         )
 
+    async def still(self, context: Context) -> bool:
+        """Whether who was signed in when a connection was opened still is; who was not, need not be."""
+        viewer = await context.viewer()
+        now = await context.find_viewer() if viewer else None
+        return viewer is None or (now is not None and now.expires_at > self.clock.now())
+
     def _address(self, request: Request) -> str:
         """The caller's; a proxy's header counts only from a proxy that is listed."""
         peer = request.client.host if request.client else ""
@@ -87,6 +102,7 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(COLLECT_AFTER, 10, 10)
         work = asyncio.create_task(_work(house))
         try:
             yield
@@ -96,16 +112,27 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
                 await work
             await house.close()
 
-    endpoint = GraphQLEndpoint(schema, house.context)
-    return Starlette(
-        routes=[Route("/", _home), Route("/graphql", endpoint), *routes],
-        lifespan=lifespan,
-    )
+    over_http, over_sockets = _endpoints(house)
+    graphql = [Route("/graphql", over_http), WebSocketRoute("/graphql", over_sockets)]
+    app = Starlette(routes=[Route("/", _home), *graphql, *routes], lifespan=lifespan)
+    app.state.stop_streams = over_http.stop
+    return app
+
+
+def _endpoints(house: House) -> tuple[GraphQLEndpoint, SocketEndpoint]:
+    operations = Operations(schema, Fanout(schema))
+    seen_to: dict[str, Any] = {"still": house.still, "recheck": house.settings.recheck_seconds}
+    origins = [each for each in house.settings.origins.split(",") if each]
+    over_http = GraphQLEndpoint(schema, house.context, operations, StreamRules(**seen_to))
+    context = as_over_http(house.context)
+    return over_http, SocketEndpoint(operations, context, origins=origins, rules=SocketRules(**seen_to))
 
 
 async def _work(house: House) -> None:
-    if house.settings.worker:
-        await work_forever(house.use, house.settings.check_interval)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(house.use.news.follow(house.settings.log_seconds))
+        if house.settings.worker:
+            tasks.create_task(work_forever(house.use, house.settings.rhythm()))
 
 
 async def _home(_: Request) -> Response:

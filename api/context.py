@@ -1,23 +1,39 @@
 """What a resolver may reach: one of these for each operation."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from api.errors import Unauthenticated
 from api.loaders import Loaders
 from api.signing import Signer
 from domain.audit import Actor, ActorKind
+from domain.availability import Search
 from domain.ports import BookingReads, Catalogue, Clock
 from domain.tenant import Tenant
 from domain.usecases import UseCases
 from domain.usecases.sign_in import Viewer
+
+if TYPE_CHECKING:
+    from api.schema.slot_changes import Shown
+
+
+def _nobody_asks(_: Search) -> None:
+    return
+
+
+async def _nobody_in_particular() -> Viewer | None:
+    raise Unauthenticated
 
 
 @dataclass(kw_only=True)
 class Context:
     """`languages` are best first; `public_url` has no slash at its end.
 
-    `visitor` tells an unnamed caller from others as well as can be.
+    `visitor` tells an unnamed caller from others as well as can be. `watches` hears which search a subscription is
+    about; `shown` is what it is to show, where that is known already.
     """
 
     tenant: Tenant
@@ -33,6 +49,8 @@ class Context:
     request_id: str
     find_viewer: Callable[[], Awaitable[Viewer | None]]
     may_hold: Callable[[], Awaitable[bool]]
+    watches: Callable[[Search], None] = _nobody_asks
+    shown: "Shown | None" = None
     _viewer: asyncio.Future[Viewer | None] | None = field(default=None, init=False)
 
     async def viewer(self) -> Viewer | None:
@@ -45,3 +63,25 @@ class Context:
         viewer = await self.viewer()
         id = str(viewer.patient.id) if viewer else None
         return Actor(kind=ActorKind.PATIENT, id=id, request_id=self.request_id)
+
+    @property
+    def viewer_class(self) -> Hashable:
+        """What an answer depends on, where it does not depend on who asks."""
+        return self.tenant.id, self.languages, self.public_url
+
+    def renew_loaders(self) -> None:
+        """A subscription lives for hours: what it showed before must not be remembered for its next event."""
+        self.loaders = self.loaders.anew()
+
+    def for_everybody(self, **changes: Any) -> "Context":
+        """For an answer that many are sent: nobody's in particular, so that nobody is in it."""
+        return replace(
+            self,
+            **{
+                "loaders": self.loaders.anew(),
+                "find_viewer": _nobody_in_particular,
+                "request_id": uuid4().hex,
+                "watches": _nobody_asks,
+                **changes,
+            },
+        )

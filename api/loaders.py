@@ -103,6 +103,10 @@ class Loaders:
         self._tenant_id = tenant_id
         self.shown: dict[tuple[type, UUID], Any] = {}
 
+    def anew(self) -> "Loaders":
+        """The same look-ups, with nothing remembered."""
+        return Loaders(self._catalogue, self._booking_reads, self._see_sources, self._tenant_id)
+
     @cached_property
     def area(self) -> ByKeyLoader[UUID, Area]:
         return ByKeyLoader(lambda ids: self._catalogue.areas_by_id(self._tenant_id, ids))

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from api.worker import Rhythm
 from domain.timing import Timing
 
 PREFIX = "ITB_"
@@ -17,12 +18,14 @@ SHORTEST_SECRET = 32
 PORTS = ("port", "demo_ehr_no_port", "demo_ehr_se_port", "demo_oidc_port")
 LENGTHS = (
     *("find_deadline", "look_up_deadline", "book_deadline", "check_interval"),
-    *("hold_seconds", "hold_cap_seconds"),
+    *("hold_seconds", "hold_cap_seconds", "poll_seconds", "slowest_poll_seconds", "log_seconds", "watch_seconds"),
+    "recheck_seconds",
 )
+MAY_BE_ZERO = ("fresh_seconds", "stale_seconds", "silence_seconds", "linger_seconds")
 LONGEST = 86_400
 """Seconds: a day, far beyond what any of these is meant for."""
 
-COUNTS = ("database_pool", "holds_per_address")
+COUNTS = ("database_pool", "holds_per_address", "most_watches")
 
 
 class SettingsInvalid(Exception):
@@ -50,6 +53,7 @@ class Settings:
     database_url: str = setting("`sqlite:///path` or `postgresql://user@host:port/name`.", "sqlite:///itb.db")
     database_pool: int = setting("Connections to the database that one process keeps at most.", 10)
     redis_url: str = setting("`redis://host:port/0`. Empty: one process counts by itself, without Redis.", "")
+    redis_prefix: str = setting("Begins all our keys and channels in Redis.", "itb:")
     host: str = setting("The address to listen on.", "127.0.0.1")
     port: int = setting("The port to listen on; 0 takes a free one.", 8000)
     public_url: str = setting(
@@ -67,6 +71,28 @@ class Settings:
     find_deadline: float = setting("Seconds an EHR may take to tell its free times.", 4.0)
     look_up_deadline: float = setting("Seconds an EHR may take to answer a look-up.", 2.0)
     book_deadline: float = setting("Seconds an EHR may take to book, move or cancel.", 12.0)
+    fresh_seconds: float = setting("Seconds for which what an EHR told of free times counts as new.", 20.0)
+    stale_seconds: float = setting(
+        "Seconds for which it is shown at all, told as STALE, while the EHR is asked again behind the answer's back.",
+        300.0,
+    )
+    silence_seconds: float = setting("Seconds before an EHR that has not answered is asked for free times again.", 2.0)
+    poll_seconds: float = setting(
+        "Seconds between two questions to an EHR for its changes, while there are some.", 15.0
+    )
+    slowest_poll_seconds: float = setting("The same while nothing changes there: it grows up to this.", 120.0)
+    log_seconds: float = setting(
+        "Seconds between looks into the log of changes, for what other processes have changed. With Redis that comes "
+        "at once, and the log is the net under it.",
+        1.0,
+    )
+    watch_seconds: float = setting("Seconds after which a watched search is looked at again without a reason.", 30.0)
+    linger_seconds: float = setting("Seconds a search is watched on after its last watcher left.", 60.0)
+    most_watches: int = setting("Different searches that one process watches at once; above it RATE_LIMITED.", 2000)
+    recheck_seconds: float = setting("Seconds between looks whether who opened a WebSocket is still signed in.", 30.0)
+    origins: str = setting(
+        "Other origins whose pages may open a WebSocket, separated by commas, such as `https://booking.example`.", ""
+    )
     hold_seconds: int = setting("Seconds a held time is kept.", 600)
     hold_cap_seconds: int = setting("Seconds a held time is kept at most, renewed once at login.", 900)
     holds_per_address: int = setting("Holds one address may make in ten minutes; above it HOLD_LIMIT.", 300)
@@ -91,6 +117,9 @@ class Settings:
         if not self.public_url and self.host not in LOOPBACK:
             raise SettingsInvalid(f"{PREFIX}PUBLIC_URL: must be set when {PREFIX}HOST is not loopback")
 
+    def rhythm(self) -> Rhythm:
+        return Rhythm(check=self.check_interval, listen=min(1.0, self.poll_seconds))
+
     def timing(self) -> Timing:
         return Timing(
             find=self.find_deadline,
@@ -99,6 +128,13 @@ class Settings:
             hold_lifetime=timedelta(seconds=self.hold_seconds),
             hold_cap=timedelta(seconds=self.hold_cap_seconds),
             check_interval=timedelta(seconds=self.check_interval),
+            fresh=timedelta(seconds=self.fresh_seconds),
+            stale=timedelta(seconds=self.stale_seconds),
+            silence=timedelta(seconds=self.silence_seconds),
+            poll=timedelta(seconds=self.poll_seconds),
+            slowest_poll=timedelta(seconds=self.slowest_poll_seconds),
+            watch=timedelta(seconds=self.watch_seconds),
+            linger=timedelta(seconds=self.linger_seconds),
         )
 
 
@@ -144,6 +180,8 @@ def _check(settings: Settings) -> None:
     _check_database(settings.database_url)
     if settings.redis_url and _parts(f"{PREFIX}REDIS_URL", settings.redis_url).scheme not in ("redis", "rediss"):
         raise SettingsInvalid(f"{PREFIX}REDIS_URL: must start with redis:// or rediss://")
+    for origin in filter(None, settings.origins.split(",")):
+        _check_url(f"{PREFIX}ORIGINS", origin)
     for name in ("public_url", "oidc_issuer"):
         _check_url(f"{PREFIX}{name.upper()}", getattr(settings, name))
 
@@ -155,9 +193,18 @@ def _check_numbers(settings: Settings) -> None:
     for name in LENGTHS:
         if not isfinite(getattr(settings, name)) or not 0 < getattr(settings, name) <= LONGEST:
             raise SettingsInvalid(f"{PREFIX}{name.upper()}: must be more than 0 and at most {LONGEST} seconds")
+    for name in MAY_BE_ZERO:
+        if not isfinite(getattr(settings, name)) or not 0 <= getattr(settings, name) <= LONGEST:
+            raise SettingsInvalid(f"{PREFIX}{name.upper()}: must be at least 0 and at most {LONGEST} seconds")
+    _check_counts(settings)
+
+
+def _check_counts(settings: Settings) -> None:
     for name in COUNTS:
         if getattr(settings, name) < 1:
             raise SettingsInvalid(f"{PREFIX}{name.upper()}: must be at least 1")
+    if settings.slowest_poll_seconds < settings.poll_seconds:
+        raise SettingsInvalid(f"{PREFIX}SLOWEST_POLL_SECONDS: must not be less than {PREFIX}POLL_SECONDS")
     if settings.hold_cap_seconds < settings.hold_seconds:
         raise SettingsInvalid(f"{PREFIX}HOLD_CAP_SECONDS: must not be less than {PREFIX}HOLD_SECONDS")
 

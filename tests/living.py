@@ -53,11 +53,13 @@ class Town:
         return self.norway, self.sweden
 
     def settings(self, database_url: str, **changes: Any) -> Settings:
-        """Deadlines are long, since machines are busy; tests of deadlines shorten their own.
+        """Deadlines are long, since machines are busy; tests of deadlines shorten their own. Nothing is remembered of
+        what EHRs tell, since tests change calendars under each other; tests of remembering say for how long.
 
         Pools are small: suites side by side share one PostgreSQL server.
         """
         patient = {"find_deadline": 20.0, "look_up_deadline": 10.0, "book_deadline": 30.0, "check_interval": 0.2}
+        forgetful = {"fresh_seconds": 0.0, "stale_seconds": 0.0, "silence_seconds": 0.0}
         return Settings(
             **{
                 "secret": SECRET,
@@ -69,6 +71,7 @@ class Town:
                 "worker": False,
                 "log_level": "warning",
                 **patient,
+                **forgetful,
                 **changes,
             }
         )

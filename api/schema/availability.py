@@ -1,10 +1,10 @@
 """Free times over any number of clinics and record systems."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
-from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ import strawberry
 
 from api.errors import BadInput
 from api.loaders import ByKeyLoader
+from api.schema.cursors import picture_cursor
 from api.schema.fields import After, CampaignCode, First, Info, list_size
 from api.schema.hold import hold_id_of
 from api.schema.ids import parse_id, parse_ids
@@ -21,10 +22,11 @@ from api.schema.slot import Slot
 from api.schema.source import SourceStatus
 from domain import availability as domain
 from domain.booking import Booking
-from domain.pages import Key, Page, PageRequest
+from domain.choosing import place
+from domain.pages import Page, PageRequest
 from domain.rules import rules_of
 from domain.slot import Slot as SlotEntity
-from domain.usecases.find_slots import place
+from domain.watch import MOST_SLOTS, digest_of
 from domain.windows import rescheduling_right
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ class Availability:
             self.found.slots,
             cursors.request(first, after, strawberry.UNSET, strawberry.UNSET, most=MOST_IN_CATALOGUE),
         )
-        built = [Slot.of(slot, info.context, self.as_of) for slot in page.items]
+        built = [self._slot(slot, info.context) for slot in page.items]
         return SlotConnection(page=page, cursors=cursors, built=built)
 
     @strawberry.field(
@@ -156,11 +158,12 @@ class Availability:
         directives=[list_size(assumed_size=31, slicing_arguments=[], sized_fields=[])],
     )
     def days(self, info: Info) -> list[AvailableDay]:
-        by_day = groupby(sorted(self.found.slots, key=lambda s: s.start.date()), key=lambda s: s.start.date())
-        days = ((day, list(slots)) for day, slots in by_day)
+        days: dict[date, list[SlotEntity]] = {}
+        for slot in self.found.slots:
+            days.setdefault(slot.start.date(), []).append(slot)
         return [
-            AvailableDay(day=day, slot_count=len(slots), first=Slot.of(slots[0], info.context, self.as_of))
-            for day, slots in days
+            AvailableDay(day=day, slot_count=len(days[day]), first=self._slot(days[day][0], info.context))
+            for day in sorted(days)
         ]
 
     @strawberry.field(
@@ -169,35 +172,44 @@ class Availability:
     )
     async def next_available(self, info: Info) -> Slot | None:
         slot = await info.context.use.find_slots.next(info.context.tenant, self.search, self.found)
-        return Slot.of(slot, info.context, self.as_of) if slot else None
+        return self._slot(slot, info.context) if slot else None
 
+    @strawberry.field(
+        description="Which times these are: give it to `slotChanges` as `after`, to go on from here without a gap."
+    )
+    def cursor(self, info: Info) -> str:
+        return picture_cursor(info.context, digest_of(self.found.slots[:MOST_SLOTS]))
 
-def _key(slot: SlotEntity) -> Key:
-    start, *ids = place(slot)
-    return (start, *map(str, ids))
+    def _slot(self, slot: SlotEntity, context: "Context") -> Slot:
+        return Slot.of(slot, context, self.found.told_at.get(slot.endpoint_id, self.as_of))
 
 
 def _page(slots: Sequence[SlotEntity], request: PageRequest) -> Page[SlotEntity]:
     """Pages by a slot's own place, so that a time taken between two pages shifts nothing."""
-    keyed = [(_key(slot), slot) for slot in slots]
-    rest = [pair for pair in keyed if request.after is None or pair[0] > tuple(request.after)]
-    shown = rest[: request.size]
+    begin = bisect_right(slots, bytes.fromhex(str(request.after[0])), key=place) if request.after else 0
+    shown = slots[begin : begin + request.size]
     return Page(
-        items=[slot for _, slot in shown],
-        keys=[key for key, _ in shown],
-        has_next=len(rest) > len(shown),
-        has_previous=len(rest) < len(keyed),
+        items=shown,
+        keys=[(place(slot).hex(),) for slot in shown],
+        has_next=begin + len(shown) < len(slots),
+        has_previous=begin > 0,
     )
 
 
 async def search_availability(context: "Context", search: AvailabilitySearch, hold_token: str | None) -> Availability:
     """Raises `BadInput`; a booking to move that is not the viewer's is one of those."""
+    wanted = await searched_for(context, search, hold_token)
+    return Availability.of(await context.use.find_slots(context.tenant, wanted), wanted)
+
+
+async def searched_for(context: "Context", search: AvailabilitySearch, hold_token: str | None) -> domain.Search:
+    """What is meant, checked to be there. Raises `BadInput`."""
     own = hold_id_of(context, hold_token) if hold_token else None
     wanted = parsed(search, None, own)
     await _check_known(context, wanted)
-    if search.moving_booking_id:
-        wanted = replace(wanted, moving=await _movable(context, search.moving_booking_id, wanted.treatment_id))
-    return Availability.of(await context.use.find_slots(context.tenant, wanted), wanted)
+    if not search.moving_booking_id:
+        return wanted
+    return replace(wanted, moving=await _movable(context, search.moving_booking_id, wanted.treatment_id))
 
 
 async def _check_known(context: "Context", search: domain.Search) -> None:

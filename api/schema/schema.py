@@ -6,17 +6,17 @@ from strawberry.schema.config import StrawberryConfig
 
 from api.errors import Schema
 from api.one_operation import OneOperation
+from api.operations import MOST_TOKENS
 from api.schema.availability import AvailabilityQueries
 from api.schema.booking import Booking
 from api.schema.booking_changes import BookingMutations
+from api.schema.booking_news import BookingSubscriptions
 from api.schema.errors import ERROR_TYPES
 from api.schema.hold import HoldMutations, HoldQueries
 from api.schema.root_catalogue import CatalogueQueries
 from api.schema.scalars import SCALARS
+from api.schema.slot_changes import SlotSubscriptions
 from api.schema.viewer import ViewerQueries
-
-MOST_TOKENS = 2000
-"""In one document; the largest of our own frontends' has a quarter of it."""
 
 REMEMBERED_DOCUMENTS = 500
 
@@ -31,9 +31,15 @@ class Mutation(HoldMutations, BookingMutations):
     pass
 
 
+@strawberry.type(description="Everything that can be watched, over a WebSocket or as server-sent events.")
+class Subscription(SlotSubscriptions, BookingSubscriptions):
+    pass
+
+
 schema = Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[Booking, *ERROR_TYPES],
     config=StrawberryConfig(scalar_map=SCALARS),
     extensions=[

@@ -48,6 +48,21 @@ class RenewHold:
                 await work.commit()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireHolds:
+    """A hold that has run out is in nobody's way; to let it go is to show its time again where it is watched for."""
+
+    start_work: StartWork
+    clock: Clock
+
+    async def __call__(self, limit: int = 200) -> int:
+        async with self.start_work() as work:
+            expired = await work.bookings.expire_lapsed(self.clock.now(), limit)
+            if expired:
+                await work.commit()
+        return expired
+
+
 async def extend(
     work: UnitOfWork, hold: Booking, patient: Patient | None, actor: Actor, now: datetime, timing: Timing
 ) -> Booking:
