@@ -124,7 +124,8 @@ class AvailableDay:
 class Availability:
     as_of: datetime = strawberry.field(description="When this answer was put together.")
     complete: bool = strawberry.field(
-        description="False when a record system did not answer: what is shown is then not all there is."
+        description="False when a record system did not answer, and nothing that it told not long ago is shown in place of "
+        "an answer: what is shown is then not all there is. What is STALE is whole."
     )
     sources: list[SourceStatus] = strawberry.field(description="One entry for each record system that was asked.")
     found: strawberry.Private[domain.Availability]

@@ -18,7 +18,7 @@ described_enum(
     domain.SourceState,
     description="Whether a record system answered.",
     OK="It answered just now, and what is shown is all it has.",
-    STALE="What is shown is what it said at `asOf`; a newer answer is being asked for.",
+    STALE="What is shown is what it said at `asOf`, and all of that; a newer answer is being asked for.",
     TIMEOUT="It did not answer within the deadline: there may be more times than are shown.",
     OFFLINE="It could not be reached, or said that it cannot answer: there may be more times than are shown.",
 )
@@ -28,9 +28,12 @@ described_enum(
 class SourceStatus:
     state: domain.SourceState = strawberry.field(description="Whether it answered, and how freshly.")
     as_of: datetime | None = strawberry.field(description="When it last said what is shown; null when it said nothing.")
-    reason: str | None = strawberry.field(description="Why it did not answer, as a stable word; null when it did.")
+    reason: str | None = strawberry.field(
+        description="Why it did not answer, as a stable word: TIMEOUT, OFFLINE, BUSY (too many calls of ours), RATE_LIMITED "
+        "or CIRCUIT_OPEN (left alone after it failed again and again); null when it did. More words may come."
+    )
     retry_after: timedelta | None = strawberry.field(
-        description="How long it asked to be left alone; null when it did not say."
+        description="How long it is left alone, because it asked for that or failed too often; null when nobody can say."
     )
     clinic_ids: strawberry.Private[tuple[UUID, ...]]
 

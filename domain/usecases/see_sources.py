@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from domain.availability import SourceState, SourceStatus
 from domain.endpoint import Endpoint
 from domain.ports import Catalogue, Clock, Ehrs, EhrUnavailable, Outage
+from domain.single_flight import SingleFlight
 from domain.timing import Timing
 
 FRESH = timedelta(seconds=5)
@@ -20,7 +21,7 @@ class SeeSources:
     ehrs: Ehrs
     clock: Clock
     timing: Timing
-    _looking: dict[Endpoint, asyncio.Task[SourceStatus]] = field(default_factory=dict, init=False, compare=False)
+    _looking: SingleFlight[Endpoint, SourceStatus] = field(default_factory=SingleFlight, init=False, compare=False)
 
     async def __call__(self, tenant_id: str, endpoint_ids: Sequence[str]) -> Mapping[str, SourceStatus]:
         """By endpoint id, all asked at once and each within the look-up deadline; it names no clinics."""
@@ -32,11 +33,7 @@ class SeeSources:
         """However many want to know, an EHR is asked once, and not at all where it has just answered something."""
         if answered := self._fresh(endpoint):
             return _well(answered)
-        looking = self._looking.get(endpoint)
-        if looking is None:
-            looking = self._looking[endpoint] = asyncio.create_task(self._look(endpoint))
-            looking.add_done_callback(lambda _: self._looking.pop(endpoint, None))
-        return await asyncio.shield(looking)  # whoever goes away takes the answer from nobody else
+        return await self._looking(endpoint, lambda: self._look(endpoint))
 
     def _fresh(self, endpoint: Endpoint) -> datetime | None:
         answered = self.ehrs.last_answer(endpoint)

@@ -24,7 +24,8 @@ LOOKED_FOR = {("endpoint_id", "ehr_id"): "ehr_id IS NOT NULL", ("expires_at",): 
 FIRST = {
     "postgresql": "INSERT INTO change (tenant_id, id, position, at, endpoint_id) "
     "VALUES ('', nextval('change_id'), pg_current_xact_id()::text::bigint, '1970-01-01Z', '')",
-    "sqlite": "INSERT INTO change (tenant_id, id, position, at, endpoint_id) VALUES ('', 1, 1, '1970-01-01 00:00:00', '')",
+    "sqlite": "INSERT INTO change (tenant_id, id, position, at, endpoint_id) "
+    "VALUES ('', 1, 1, '1970-01-01 00:00:00', '')",
 }
 """A change of nobody's. The log is never empty, so that a place in it is known to be after what was forgotten."""
 

@@ -67,6 +67,17 @@ def test_a_stranger_books_moves_and_cancels_at_both_clinics(tmp_path: Path) -> N
             assert printed[start + 4].rstrip().endswith(offset) or offset == "+01:00"
 
 
+def test_a_stranger_watches_free_times(tmp_path: Path) -> None:
+    with demo(tmp_path / "demo") as running:
+        [watch] = blocks("bash", "Watch it live")
+        upto_finding = journey()[: next(n for n, block in enumerate(journey()) if block.startswith("SLOT="))]
+        *_, printed = pasted(running, "WATCHED_FOR=5", *upto_finding, watch)
+    assert "event: next" in printed, printed
+    event, data = printed[printed.index("event: next") :].splitlines()[:2]
+    told = json.loads(data.removeprefix("data: "))["data"]["slotChanges"]
+    assert event == "event: next" and told["resync"] and told["opened"] and told["availability"]["complete"]
+
+
 def check_round(printed: list[str], ehr: str, name: str) -> None:
     found, held, patient, confirmed, seen, moved, gone = printed
     availability, _ = read(found)
@@ -122,6 +133,6 @@ def test_its_endpoint_can_be_imported(tmp_path: Path) -> None:
     assert f'export {endpoint.authorization_variable}="' in README
 
 
-@pytest.mark.parametrize("promise", ["subscription", "back office", "text messages"])
+@pytest.mark.parametrize("promise", ["back office", "campaigns", "text messages"])
 def test_what_is_not_there_yet_is_said(promise: str) -> None:
     assert promise in README.split("\n## What is not there yet\n")[1].split("\n## ")[0]
