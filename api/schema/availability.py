@@ -82,6 +82,8 @@ def parsed(search: AvailabilitySearch, moving: Booking | None, own: UUID | None)
         raise BadInput("`to` must not lie before `from`.")
     if search.last_day - search.first_day >= domain.LONGEST_SEARCH:
         raise BadInput(f"`from` and `to` may span at most {domain.LONGEST_SEARCH.days} days.")
+    if search.first_day.year <= date.min.year:
+        raise BadInput("`from` lies before the calendar.")
     if search.last_day.year >= date.max.year:
         raise BadInput("`to` lies beyond the calendar.")
     return domain.Search(
@@ -124,8 +126,8 @@ class AvailableDay:
 class Availability:
     as_of: datetime = strawberry.field(description="When this answer was put together.")
     complete: bool = strawberry.field(
-        description="False when a record system did not answer, and nothing that it told not long ago is shown in place of "
-        "an answer: what is shown is then not all there is. What is STALE is whole."
+        description="False when a record system did not answer, and nothing that it told before is shown instead: "
+        "what is shown is then not all there is. What is STALE is whole."
     )
     sources: list[SourceStatus] = strawberry.field(description="One entry for each record system that was asked.")
     found: strawberry.Private[domain.Availability]

@@ -29,11 +29,11 @@ class SourceStatus:
     state: domain.SourceState = strawberry.field(description="Whether it answered, and how freshly.")
     as_of: datetime | None = strawberry.field(description="When it last said what is shown; null when it said nothing.")
     reason: str | None = strawberry.field(
-        description="Why it did not answer, as a stable word: TIMEOUT, OFFLINE, BUSY (too many calls of ours), RATE_LIMITED "
-        "or CIRCUIT_OPEN (left alone after it failed again and again); null when it did. More words may come."
+        description="Why it did not answer, as a stable word: TIMEOUT, OFFLINE, BUSY (too many calls of ours), "
+        "RATE_LIMITED or CIRCUIT_OPEN (left alone after it failed again and again); null when it did. More may come."
     )
     retry_after: timedelta | None = strawberry.field(
-        description="How long it is left alone, because it asked for that or failed too often; null when nobody can say."
+        description="How long it is left alone, since it asked for that or failed too often; null when nobody can say."
     )
     clinic_ids: strawberry.Private[tuple[UUID, ...]]
 

@@ -57,6 +57,10 @@ class _Flight:
     task: asyncio.Task[None] | None = None
 
 
+_NONE = _Flight()
+"""Nothing was asked."""
+
+
 def shelf_of(offering: Offering) -> Shelf:
     return Shelf(offering.offer.tenant_id, offering.offer.endpoint_id, offering.practitioner.id, offering.treatment.id)
 
@@ -84,7 +88,7 @@ class FreeTimes:
         silent = {shelf: trouble for shelf in old if (trouble := self._silence(shelf, now))}
         flights = self._under_way(endpoint, wanted, {s: d for s, d in old.items() if s not in silent}, known)
         if flights and (patient or self._lacks(known, old, now)):
-            await asyncio.gather(*(asyncio.shield(each.task) for each in flights if each.task))
+            await asyncio.gather(*(asyncio.shield(each.task) for each in set(flights.values()) if each.task))
         return self._told(wanted, known, flights, silent)
 
     def _old(self, known: Shelved, shelf: Shelf, wish: Wish, now: datetime) -> list[date]:
@@ -108,20 +112,21 @@ class FreeTimes:
         wanted: Mapping[Shelf, Wish],
         old: Mapping[Shelf, Sequence[date]],
         known: Shelved,
-    ) -> list[_Flight]:
-        joined: dict[int, _Flight] = {}
+    ) -> dict[tuple[Shelf, date], _Flight]:
+        """Each day's own question: one that is joined for some days may know others from before they were dropped."""
+        flights: dict[tuple[Shelf, date], _Flight] = {}
         own: dict[Shelf, list[date]] = {}
         for shelf, days in old.items():
             for day in days:
                 if flight := self._flights.get((shelf, day, known.stamps[shelf])):
-                    joined[id(flight)] = flight
+                    flights[shelf, day] = flight
                 else:
                     own.setdefault(shelf, []).append(day)
         if own:
             wishes = [Wish(offering=wanted[shelf].offering, days=days) for shelf, days in own.items()]
             started = self._start(endpoint, wishes, known)
-            joined[id(started)] = started
-        return list(joined.values())
+            flights.update({(shelf, day): started for shelf, days in own.items() for day in days})
+        return flights
 
     def _start(self, endpoint: Endpoint, wishes: Sequence[Wish], known: Shelved) -> _Flight:
         flight = _Flight()
@@ -182,7 +187,7 @@ class FreeTimes:
         self,
         wanted: Mapping[Shelf, Wish],
         known: Shelved,
-        flights: Sequence[_Flight],
+        flights: Mapping[tuple[Shelf, date], _Flight],
         silent: Mapping[Shelf, EhrUnavailable],
     ) -> Told:
         """The newest of what is known of each day: just told, kept, or told before the EHR fell silent."""
@@ -193,27 +198,24 @@ class FreeTimes:
         for shelf, wish in wanted.items():
             days[shelf] = {}
             for day in wish.days:
-                if just_told := next((own for f in flights if (own := f.told.get(shelf, {}).get(day))), None):
+                flight = flights.get((shelf, day), _NONE)
+                if just_told := flight.told.get(shelf, {}).get(day):
                     days[shelf][day] = just_told
                 elif (kept := known.days.get(shelf, {}).get(day)) and kept.as_of >= usable:
                     days[shelf][day] = kept
                     stale = stale or kept.as_of < fresh
                 else:
                     missing = True
-                    days[shelf].update(_parts(shelf, day, flights))
-        troubles = chain(silent.values(), *(flight.silent.values() for flight in flights))
+                    if (part := flight.partly.get(shelf, {}).get(day)) and part.times:
+                        days[shelf][day] = part
+        fell_silent = (flight.silent.get(shelf) for (shelf, _), flight in flights.items())
         return Told(
             days=days,
             as_of=min((each.as_of for own in days.values() for each in own.values()), default=None),
             stale=stale,
             missing=missing,
-            trouble=next(troubles, None) if missing or stale else None,
+            trouble=next(filter(None, chain(silent.values(), fell_silent)), None) if missing or stale else None,
         )
-
-
-def _parts(shelf: Shelf, day: date, flights: Sequence[_Flight]) -> Iterator[tuple[date, DayTimes]]:
-    parts = (flight.partly.get(shelf, {}).get(day) for flight in flights)
-    return ((day, each) for each in parts if each and each.times)
 
 
 def _tell_of_bug(task: asyncio.Task[None]) -> None:

@@ -17,7 +17,8 @@ BOOKING_SYSTEM = "https://itb.example/identifiers/booking"
 
 def appointments(ehr: Installation, person: Person) -> dict[str, Any]:
     """What the record system itself holds on somebody, by the booking id that we gave."""
-    bundle = ehr.get("/Appointment", params={"patient.identifier": f"{person.number_system}|{person.number}"})
+    asked = {"patient.identifier": f"{person.number_system}|{person.number}", "_count": 1000}
+    bundle = ehr.get("/Appointment", params=asked)
     found = [entry["resource"] for entry in bundle.get("entry", ())]
     return {i["value"]: a for a in found for i in a.get("identifier", ()) if i["system"] == BOOKING_SYSTEM}
 
