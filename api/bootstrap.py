@@ -26,7 +26,7 @@ from api.tenants import TenantDirectory
 from api.webhooks import hook_url, webhook_route
 from api.worker import work_forever
 from domain.endpoint import Endpoint
-from domain.ports import BookingReads, Bus, Clock, Hook, Limiter, Pace, TimesCache
+from domain.ports import Bus, Clock, Hook, Limiter, Pace, TimesCache
 from domain.tenant import Tenant
 from domain.usecases import UseCases
 from domain.usecases.change_booking import CancelBooking, Changing, RescheduleBooking
@@ -71,6 +71,7 @@ from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.catalogue import SqlCatalogue
 from integrations.store.changes import SqlChangeLog
 from integrations.store.engine import StoreUnreachable, open_engine
+from integrations.store.feeds import SqlFeedReads
 from integrations.store.migrate import current_is_head, upgrade
 from integrations.store.sealing import Sealing
 from integrations.store.seed import SeedInvalid, read_seed
@@ -174,7 +175,7 @@ def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Setti
         news=news,
         forget_changes=ForgetChanges(changes=changes, clock=clock),
         **_booking(stored, found, find, timed),
-        **_listening(stored, reads, ehrs, timed, settings),
+        **_listening(stored, found, SqlFeedReads(engine), timed, settings),
     )
 
 
@@ -194,10 +195,10 @@ def _booking(stored: dict[str, Any], found: dict[str, Any], find: FindSlots, tim
 
 
 def _listening(
-    stored: dict[str, Any], reads: BookingReads, ehrs: FhirEhrs, timed: dict[str, Any], settings: Settings
+    stored: dict[str, Any], found: dict[str, Any], feeds: SqlFeedReads, timed: dict[str, Any], settings: Settings
 ) -> dict[str, Any]:
-    clock, signer = timed["clock"], Signer(settings.secret.encode())
-    take_in = TakeInChanges(**stored, reads=reads, clock=clock)
+    ehrs, signer = found["ehrs"], Signer(settings.secret.encode())
+    take_in = TakeInChanges(**stored, reads=found["reads"], visits=found["visits"], **timed)
 
     def secret(endpoint: Endpoint) -> str:
         return signer.seal(f"hook:{endpoint.tenant_id}", endpoint.id.encode())
@@ -207,7 +208,7 @@ def _listening(
         return Hook(url=url, secret=secret(endpoint), until=until)
 
     return {
-        "follow_ehrs": FollowEhrs(**stored, take_in=take_in, ehrs=ehrs, hook=hook, **timed),
+        "follow_ehrs": FollowEhrs(**stored, take_in=take_in, ehrs=ehrs, hook=hook, feeds=feeds, **timed),
         "hear_notification": HearNotification(**stored, take_in=take_in, ehrs=ehrs, secret=secret, **timed),
     }
 

@@ -34,6 +34,7 @@ QUESTION = """query($search: AvailabilitySearch!) { availability(search: $search
 REDIS = os.environ.get("ITB_BENCH_REDIS", "redis://127.0.0.1:6379/0")
 REMEMBERING = {"fresh_seconds": 600.0, "stale_seconds": 3600.0, "silence_seconds": 30.0}
 OVER, EXTRA, WARM, DEADLINE, SLOW = 1.10, 0.150, 0.100, 1.0, 0.1
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ class Bench:
         return self.town.norway, self.town.sweden  # type: ignore[return-value]
 
     def settings(self, **more: Any) -> Any:
-        return self.town.settings(self.url, **more)
+        """Only a step about deadlines ends by one: all others measure, however busy the machine."""
+        return self.town.settings(self.url, **({"find_deadline": PATIENCE} | more))
 
     async def ask(self, client: Client) -> tuple[float, dict[str, Any]]:
         began = perf_counter()

@@ -17,12 +17,13 @@ from domain.ports.ehr import (
 from domain.ports.ehr_news import (
     EhrChange,
     EhrListening,
+    EhrNews,
     EhrsListening,
     Hook,
     Notification,
     NotificationUnreadable,
 )
-from domain.ports.news import Bus, ChangeLog, Feed, Feeds
+from domain.ports.news import Bus, ChangeLog, Feed, FeedReads, Feeds
 from domain.ports.surroundings import Clock, Limiter, Pace
 from domain.ports.times import DayTimes, Shelf, Shelved, TimesCache
 from domain.ports.work import (
@@ -50,10 +51,12 @@ __all__ = [
     "EhrAppointment",
     "EhrChange",
     "EhrListening",
+    "EhrNews",
     "EhrUnavailable",
     "Ehrs",
     "EhrsListening",
     "Feed",
+    "FeedReads",
     "Feeds",
     "Found",
     "Hook",

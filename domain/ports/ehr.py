@@ -174,3 +174,7 @@ class Ehrs(Protocol):
     def last_answer(self, endpoint: Endpoint) -> datetime | None:
         """When it last gave this process a good answer to anything (UTC); None when it never did."""
         ...
+
+    def has_failed_since(self, endpoint: Endpoint) -> bool:
+        """Whether it has left a call of this process unanswered after its last good answer."""
+        ...

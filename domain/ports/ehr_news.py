@@ -30,6 +30,19 @@ class EhrChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EhrNews:
+    """What an EHR told when it was asked for its changes, oldest first where it can be asked for them in that order.
+
+    Not `whole` where there was more than it told in time: then every change up to `until` is among them. `until` is
+    None where nothing of the kind can be relied on, since the order is not known.
+    """
+
+    changes: Sequence[EhrChange] = ()
+    whole: bool = True
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
     """Where an EHR is to send its news, what it must send along to be believed, and until when."""
 
@@ -58,10 +71,11 @@ class NotificationUnreadable(Exception):
 class EhrListening(Protocol):
     """How an EHR is listened to. Methods that ask it may raise `EhrUnavailable`; deadlines are in seconds."""
 
-    async def changes(self, since: datetime, deadline: float) -> Sequence[EhrChange]:
-        """Appointments and times that were changed at `since` or later, in any order.
+    async def changes(self, since: datetime, deadline: float) -> EhrNews:
+        """Appointments and times that were changed at `since` or later, or the part of them that was told in time.
 
-        What an EHR cannot be asked for so is left out: its times are looked at by whoever watches them.
+        What an EHR cannot be asked for so is left out, and the rest is whole without it: its times are looked at by
+        whoever watches them. Raises `EhrUnavailable` where nothing was told.
         """
         ...
 

@@ -24,6 +24,10 @@ class ChangeLog(Protocol):
         """One patient's, oldest first; None when the log does not reach back to `mark`."""
         ...
 
+    async def reaches(self, mark: Mark) -> bool:
+        """Whether everything since that place can still be told: not one forgotten, nor one of another log's."""
+        ...
+
     async def forget(self, before: datetime) -> None:
         """Changes and notifications older than that; the newest change stays, so that numbers go on."""
         ...
@@ -45,9 +49,10 @@ class Bus(Protocol):
 class Feed:
     """How far an EHR has been listened to.
 
-    `since` is the latest `lastUpdated` taken in, `seen` what of its last stretch was (`Type/id/version`): an EHR may
-    tell of a change late. `interval` in seconds grows while nothing happens. `hooks` are our Subscriptions there by
-    what they are about, `heard` the number of the last event of each.
+    `since` is the latest `lastUpdated` taken in, `seen` what of its last stretch was (hashes of `Type/id/version`): an
+    EHR may tell of a change late. `pending` are bookings that could not be brought in line yet. `interval` in seconds
+    grows while nothing happens. `hooks` are our Subscriptions there by what they are about, `heard` the number of the
+    last event of each.
     """
 
     tenant_id: str
@@ -56,11 +61,18 @@ class Feed:
     interval: float
     since: datetime | None = None
     seen: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
     failures: int = 0
     requests: int = 0
     hooks: Mapping[str, str] = field(default_factory=dict)
     hooks_until: datetime | None = None
     heard: Mapping[str, int] = field(default_factory=dict)
+
+
+class FeedReads(Protocol):
+    async def any_due(self, now: datetime) -> bool:
+        """Whether somebody should claim one: to look costs no writer's turn."""
+        ...
 
 
 class Feeds(Protocol):
@@ -88,6 +100,11 @@ class Feeds(Protocol):
         """Note what an EHR has sent, by its hash; False when the very same was sent before."""
         ...
 
-    async def advance(self, tenant_id: str, endpoint_id: str, subscription: str, number: int) -> int | None:
-        """Note the number of an event heard, never going back; returns the one noted before, None for the first."""
+    async def advance(
+        self, tenant_id: str, endpoint_id: str, subscription: str, number: int, *, restarted: bool = False
+    ) -> int | None:
+        """Note the number of an event heard, and return the one noted before, None for the first.
+
+        It only goes back where the EHR says that it counts anew.
+        """
         ...

@@ -10,12 +10,12 @@ from domain.slot import FoundTime
 
 
 class Shelf(NamedTuple):
-    """Where one practitioner's times for one treatment are kept, day by day. A day is the clinic's own."""
+    """Where the times of one offer, with its practitioner, are kept day by day. A day is the clinic's own."""
 
     tenant_id: str
     endpoint_id: str
     practitioner_id: UUID
-    treatment_id: UUID
+    offer_id: UUID
 
 
 @dataclass(slots=True, eq=False)

@@ -3,13 +3,25 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from random import uniform
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from domain.endpoint import Endpoint, News
-from domain.ports import Catalogue, Clock, EhrChange, EhrsListening, EhrUnavailable, Feed, Hook, StartWork
+from domain.ports import (
+    Catalogue,
+    Clock,
+    EhrChange,
+    EhrNews,
+    EhrsListening,
+    EhrUnavailable,
+    Feed,
+    FeedReads,
+    Hook,
+    StartWork,
+)
 from domain.timing import Timing
 from domain.usecases.take_in_changes import TakeInChanges
 
@@ -22,7 +34,9 @@ LEASE = timedelta(seconds=60)
 HOOKED_FOR = timedelta(hours=1)
 """Subscriptions end by themselves, so that none outlives us, and are renewed when half of it is over."""
 
-MOST_SEEN = 2000
+MOST_SEEN = 20_000
+MOST_PENDING = 500
+MOST_ROUNDS = 50
 HOOK_URL = "url"
 """The address is kept beside the Subscriptions: when it changes they are made again."""
 
@@ -38,16 +52,39 @@ class FollowEhrs:
     hook: Callable[[Endpoint, datetime], Hook]
     clock: Clock
     timing: Timing
+    feeds: FeedReads
     owner: str = str(uuid4())
+    _known: set[tuple[str, str]] = field(default_factory=set, init=False, compare=False)
+    _under_way: set[tuple[str, str] | None] = field(default_factory=set, init=False, compare=False)
 
     async def __call__(self, *, only: tuple[str, str] | None = None) -> int:
-        """Ask the EHRs that are due, `only` that (tenant, endpoint) or all; returns how many were asked."""
-        endpoints = await self._endpoints()
+        """Ask the EHRs that are due, `only` that (tenant, endpoint) or all; returns how many were asked.
+
+        A wish that comes while that one is asked already is not lost: it is due again at once.
+        """
+        if only in self._under_way:
+            return 0
+        self._under_way.add(only)
+        try:
+            asked = 0
+            while (some := await self._round(only)) and asked < MOST_ROUNDS * AT_ONCE:
+                asked += some
+                if only is None and some < AT_ONCE:
+                    break
+            return asked
+        finally:
+            self._under_way.discard(only)
+
+    async def _round(self, only: tuple[str, str] | None) -> int:
+        endpoints, now = await self._endpoints(), self.clock.now()
+        missing = [place for place in endpoints if place not in self._known and only in (None, place)]
+        if not missing and not await self.feeds.any_due(now):
+            return 0
         async with self.start_work() as work:
-            now = self.clock.now()
-            await work.feeds.ensure(list(endpoints), now, self.timing.poll.total_seconds())
+            await work.feeds.ensure(missing, now, self.timing.poll.total_seconds())
             feeds = await work.feeds.claim(self.owner, now, now + LEASE, AT_ONCE, only=only)
             await work.commit()
+        self._known.update(missing)
         asked = [(feed, endpoints.get((feed.tenant_id, feed.endpoint_id))) for feed in feeds]
         await asyncio.gather(*(self._listen(feed, endpoint) for feed, endpoint in asked if endpoint))
         return len(feeds)
@@ -72,22 +109,29 @@ class FollowEhrs:
                 await work.commit()
 
     async def _asked(self, feed: Feed, endpoint: Endpoint) -> Feed:
-        """An EHR may tell of a change late, so that each time it is asked from before the last one on."""
-        since = feed.since or self.clock.now()
-        overlap = since - endpoint.longest_delay
-        told = await self.ehrs.listening(endpoint).changes(overlap, self.timing.find)
-        new = [change for change in told if change.key not in feed.seen]
-        unsettled = {change.key for change in await self.take_in(endpoint, new)}
-        latest = max((change.at for change in told if change.at), default=since)
-        recent = [c.key for c in told if c.key not in unsettled and _is_recent(c, latest - endpoint.longest_delay)]
-        interval = self._interval(feed, quiet=not new)
+        """An EHR may tell of a change late, so that each time it is asked from before the last one on.
+
+        A clock of its own that runs ahead of ours must not make us deaf to what it tells later.
+        """
+        now = self.clock.now()
+        since = min(feed.since or now, now)
+        told = await self.ehrs.listening(endpoint).changes(since - endpoint.longest_delay, self.timing.find)
+        seen = set(feed.seen)
+        new = [change for change in told.changes if _hash(change) not in seen]
+        if not told.whole:
+            await self.take_in.look_at(endpoint)
+        pending = await self.take_in(endpoint, new, [UUID(id) for id in feed.pending])
+        goes_on = max(since, min(now, _goes_on_from(told, endpoint.longest_delay) or since))
+        recent = [_hash(c) for c in told.changes if _is_recent(c, goes_on - endpoint.longest_delay)]
+        interval = self._interval(feed, quiet=not new and not pending)
         return replace(
             feed,
-            since=max(since, latest),
+            since=goes_on,
             seen=tuple(recent[-MOST_SEEN:]),
+            pending=tuple(str(id) for id in pending[:MOST_PENDING]),
             failures=0,
             interval=interval,
-            due_at=self._after(interval),
+            due_at=self._after(0 if not told.whole and new else interval),
         )
 
     def _interval(self, feed: Feed, *, quiet: bool) -> float:
@@ -120,5 +164,16 @@ class FollowEhrs:
         return replace(feed, hooks={**hooks, HOOK_URL: hook.url}, hooks_until=hook.until)
 
 
+def _goes_on_from(told: EhrNews, delay: timedelta) -> datetime | None:
+    """The latest that was told of. Of what did not fit, the rest is asked for without telling the first part again."""
+    if not told.whole:
+        return told.until + delay if told.until else None
+    return max((change.at for change in told.changes if change.at), default=None)
+
+
 def _is_recent(change: EhrChange, since: datetime) -> bool:
     return change.at is None or change.at >= since
+
+
+def _hash(change: EhrChange) -> str:
+    return blake2b(change.key.encode(), digest_size=6).hexdigest()

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from itertools import chain
+from time import monotonic
 from zoneinfo import ZoneInfo
 
 from domain.endpoint import Endpoint
@@ -62,19 +64,22 @@ _NONE = _Flight()
 
 
 def shelf_of(offering: Offering) -> Shelf:
-    return Shelf(offering.offer.tenant_id, offering.offer.endpoint_id, offering.practitioner.id, offering.treatment.id)
+    return Shelf(offering.offer.tenant_id, offering.offer.endpoint_id, offering.practitioner.id, offering.offer.id)
 
 
 class FreeTimes:
-    """One for a process: it knows which questions are under way."""
+    """One for a process: it knows which questions are under way. `seconds` never go back, as a clock may."""
 
-    def __init__(self, cache: TimesCache, ehrs: Ehrs, clock: Clock, timing: Timing) -> None:
+    def __init__(
+        self, cache: TimesCache, ehrs: Ehrs, clock: Clock, timing: Timing, seconds: Callable[[], float] = monotonic
+    ) -> None:
         self._cache = cache
         self._ehrs = ehrs
         self._clock = clock
         self._timing = timing
+        self._seconds = seconds
         self._flights: dict[_Cell, _Flight] = {}
-        self._silences: dict[Shelf, tuple[datetime, EhrUnavailable]] = {}
+        self._silences: dict[Shelf, tuple[float, EhrUnavailable]] = {}
 
     async def __call__(self, endpoint: Endpoint, wishes: Sequence[Wish], *, patient: bool = False) -> Told:
         """What is too old is asked for again: at once where nothing else can be shown, else behind the answer's back.
@@ -85,26 +90,25 @@ class FreeTimes:
         known = await self._cache.get({shelf: wish.days for shelf, wish in wanted.items()})
         now = self._clock.now()
         old = {shelf: days for shelf, wish in wanted.items() if (days := self._old(known, shelf, wish, now))}
-        silent = {shelf: trouble for shelf in old if (trouble := self._silence(shelf, now))}
+        silent = {shelf: trouble for shelf in old if (trouble := self._silence(shelf))}
         flights = self._under_way(endpoint, wanted, {s: d for s, d in old.items() if s not in silent}, known)
         if flights and (patient or self._lacks(known, old, now)):
             await asyncio.gather(*(asyncio.shield(each.task) for each in set(flights.values()) if each.task))
         return self._told(wanted, known, flights, silent)
 
     def _old(self, known: Shelved, shelf: Shelf, wish: Wish, now: datetime) -> list[date]:
-        kept, since = known.days.get(shelf, {}), now - self._timing.fresh
-        return [day for day in wish.days if day not in kept or kept[day].as_of < since]
+        kept = known.days.get(shelf, {})
+        return [day for day in wish.days if not _is_from(kept.get(day), now, self._timing.fresh)]
 
     def _lacks(self, known: Shelved, old: Mapping[Shelf, Sequence[date]], now: datetime) -> bool:
         """Whether there is a day of which nothing can be shown, not even what is stale."""
-        since = now - self._timing.stale
         kept = (known.days.get(shelf, {}).get(day) for shelf, days in old.items() for day in days)
-        return any(each is None or each.as_of < since for each in kept)
+        return any(not _is_from(each, now, self._timing.stale) for each in kept)
 
-    def _silence(self, shelf: Shelf, now: datetime) -> EhrUnavailable | None:
+    def _silence(self, shelf: Shelf) -> EhrUnavailable | None:
         """An EHR that has just not answered is not asked again by everybody who comes."""
-        until, trouble = self._silences.get(shelf, (now, None))
-        return trouble if until > now else None
+        until, trouble = self._silences.get(shelf, (0.0, None))
+        return trouble if until > self._seconds() else None
 
     def _under_way(
         self,
@@ -146,11 +150,7 @@ class FreeTimes:
         cells: Sequence[_Cell],
     ) -> None:
         try:
-            spans: dict[tuple[str, date, date], list[Wish]] = {}
-            for wish in wishes:
-                zone = wish.offering.clinic.time_zone
-                spans.setdefault((zone, wish.days[0], wish.days[-1]), []).append(wish)
-            await asyncio.gather(*(self._ask_for(endpoint, own, known, flight) for own in spans.values()))
+            await asyncio.gather(*(self._ask_for(endpoint, own, known, flight) for own in _asked_together(wishes)))
         finally:
             for cell in cells:
                 del self._flights[cell]
@@ -181,7 +181,7 @@ class FreeTimes:
         flight.silent[shelf] = trouble
         if len(self._silences) >= MOST_SILENCES:
             self._silences.clear()
-        self._silences[shelf] = (self._clock.now() + self._timing.silence, trouble)
+        self._silences[shelf] = (self._seconds() + self._timing.silence.total_seconds(), trouble)
 
     def _told(
         self,
@@ -192,7 +192,6 @@ class FreeTimes:
     ) -> Told:
         """The newest of what is known of each day: just told, kept, or told before the EHR fell silent."""
         now = self._clock.now()
-        fresh, usable = now - self._timing.fresh, now - self._timing.stale
         days: dict[Shelf, dict[date, DayTimes]] = {}
         stale = missing = False
         for shelf, wish in wanted.items():
@@ -201,9 +200,9 @@ class FreeTimes:
                 flight = flights.get((shelf, day), _NONE)
                 if just_told := flight.told.get(shelf, {}).get(day):
                     days[shelf][day] = just_told
-                elif (kept := known.days.get(shelf, {}).get(day)) and kept.as_of >= usable:
+                elif (kept := known.days.get(shelf, {}).get(day)) and _is_from(kept, now, self._timing.stale):
                     days[shelf][day] = kept
-                    stale = stale or kept.as_of < fresh
+                    stale = stale or not _is_from(kept, now, self._timing.fresh)
                 else:
                     missing = True
                     if (part := flight.partly.get(shelf, {}).get(day)) and part.times:
@@ -222,6 +221,23 @@ def _tell_of_bug(task: asyncio.Task[None]) -> None:
     """Nobody may be waiting for it."""
     if not task.cancelled() and (bug := task.exception()):
         log.error("free times could not be asked for", exc_info=bug)
+
+
+def _is_from(kept: DayTimes | None, now: datetime, last: timedelta) -> bool:
+    """Whether it was told in the `last` so much. The clock went back where it is from the future: then nobody knows."""
+    return kept is not None and now - last <= kept.as_of <= now
+
+
+def _asked_together(wishes: Sequence[Wish]) -> Iterable[Sequence[Wish]]:
+    """By zone and stretch of days; apart where practitioner and service do not tell one's answers from another's."""
+    together: dict[tuple[str, date, date, int], list[Wish]] = {}
+    alike: Counter[tuple[str, date, date, str, str]] = Counter()
+    for wish in wishes:
+        span = (wish.offering.clinic.time_zone, wish.days[0], wish.days[-1])
+        name = (*span, wish.offering.practitioner.ehr_id, wish.offering.treatment.code)
+        together.setdefault((*span, alike[name]), []).append(wish)
+        alike[name] += 1
+    return together.values()
 
 
 def _every_day(first: date, last: date) -> Iterator[date]:

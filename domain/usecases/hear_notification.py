@@ -77,7 +77,10 @@ class HearNotification:
                 return Verdict.REPLAYED
             before = None
             if notification.subscription and notification.number is not None:
-                before = await work.feeds.advance(*place, notification.subscription, notification.number)
+                # a handshake or heartbeat says how many events there have been: fewer than before, it counts anew
+                before = await work.feeds.advance(
+                    *place, notification.subscription, notification.number, restarted=not notification.events
+                )
                 if notification.events and before is not None and notification.number <= before:
                     return Verdict.REPLAYED
             await work.feeds.request(*place, now)
@@ -93,5 +96,6 @@ def _leaves_a_gap(notification: Notification, before: int | None) -> bool:
     """Events that came before these were never heard, or these come without saying what they are about."""
     if notification.number is None:
         return False
-    missed = before is not None and notification.number - notification.events > before
+    first = notification.number - notification.events
+    missed = before is not None and (first > before or (not notification.events and first < before))
     return missed or len(notification.changes) < notification.events

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 
 from domain.changes import Change, Heard, Mark
 from domain.ports import Bus, ChangeLog, Clock, TimesCache
@@ -24,14 +25,23 @@ KEPT_FOR = timedelta(hours=1)
 """How long a screen may have been away and still be told exactly what it missed."""
 
 
+LOOKED_AT_EVERY = 60.0
+"""Seconds between looks whether the log still goes on from here: it may be restored, or this process have slept."""
+
+
 class Ear:
-    """Wakes who waits when something they care about may have changed. What comes while they are busy is kept."""
+    """Wakes who waits when something they care about may have changed. What comes while they are busy is kept.
+
+    `sure`: a change that concerns them was heard, and not only that some may have been missed.
+    """
 
     def __init__(self, concerns: Callable[[Change], bool]) -> None:
         self.concerns = concerns
+        self.sure = False
         self._rang = asyncio.Event()
 
-    def ring(self) -> None:
+    def ring(self, *, sure: bool) -> None:
+        self.sure = self.sure or sure
         self._rang.set()
 
     async def wait(self, seconds: float) -> bool:
@@ -42,6 +52,11 @@ class Ear:
         rang = self._rang.is_set()
         self._rang.clear()
         return rang
+
+    def was_sure(self) -> bool:
+        """Whether what rang last was a change that concerns them."""
+        sure, self.sure = self.sure, False
+        return sure
 
 
 class News:
@@ -69,12 +84,12 @@ class News:
             await self._cache.drop(*place)
         for ear in list(self._ears):
             if any(ear.concerns(each.change) for each in new):
-                ear.ring()
+                ear.ring(sure=True)
 
     def lost(self) -> None:
         """Something may have passed by unheard: everybody looks again."""
         for ear in list(self._ears):
-            ear.ring()
+            ear.ring(sure=False)
 
     @contextmanager
     def listening(self, concerns: Callable[[Change], bool]) -> Iterator[Ear]:
@@ -101,8 +116,14 @@ class News:
 
     async def _read_on(self, interval: float) -> None:
         mark: Mark | None = None
+        looked = monotonic()
         while True:
             try:
+                if mark is not None and monotonic() - looked > LOOKED_AT_EVERY:
+                    mark = mark if await self._log.reaches(mark) else None
+                    looked = monotonic()
+                    if mark is None:
+                        self.lost()
                 mark = await self._log.latest() if mark is None else await self._caught_up(mark)
             except Exception:
                 log.exception("the log of changes cannot be read")

@@ -12,7 +12,7 @@ from domain.single_flight import SingleFlight
 from domain.timing import Timing
 
 FRESH = timedelta(seconds=5)
-"""For so long after a good answer, to whatever was asked, an EHR is taken to answer still."""
+"""For so long after a good answer, to whatever was asked, an EHR is taken to answer still, unless it fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class SeeSources:
         return await self._looking(endpoint, lambda: self._look(endpoint))
 
     def _fresh(self, endpoint: Endpoint) -> datetime | None:
-        answered = self.ehrs.last_answer(endpoint)
+        answered = None if self.ehrs.has_failed_since(endpoint) else self.ehrs.last_answer(endpoint)
         return answered if answered and timedelta() <= self.clock.now() - answered < FRESH else None
 
     async def _look(self, endpoint: Endpoint) -> SourceStatus:

@@ -1,8 +1,11 @@
 """Take in what an EHR says has changed there: bookings of ours brought in line, and everybody told who watches."""
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 from domain.audit import Actor, ActorKind
@@ -16,18 +19,27 @@ from domain.ports import (
     BookingReads,
     Catalogue,
     Clock,
+    EhrAppointment,
     EhrChange,
+    EhrUnavailable,
     Offering,
     StaleBooking,
     StartWork,
     UnitOfWork,
 )
 from domain.slot import Slot, Span
+from domain.timing import Timing
 from domain.usecases.record import record
+from domain.usecases.visits import Visits
 
 log = logging.getLogger(__name__)
 
 EHR = Actor(kind=ActorKind.EHR)
+
+AT_ONCE = 8
+MOST_SPANS = 20
+MOST_PRACTITIONERS = 100
+"""Beyond these a hint says less, and costs one row and one look instead of thousands."""
 
 ENDS = {
     AppointmentState.CANCELLED: BookingStatus.CANCELLED,
@@ -49,26 +61,84 @@ class Staff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A booking as it was when its Appointment was read, and what the EHR held then."""
+
+    booking: Booking
+    held: EhrAppointment
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TakeInChanges:
+    """What a poll tells is a hint like any other: it may be seconds old, and a copy may carry our number.
+
+    So the Appointment of a booking that seems to differ is read anew, and what it says counts only if nobody has
+    written the booking meanwhile.
+    """
+
     catalogue: Catalogue
     reads: BookingReads
     start_work: StartWork
+    visits: Visits
     clock: Clock
+    timing: Timing
 
-    async def __call__(self, endpoint: Endpoint, changes: Sequence[EhrChange]) -> Sequence[EhrChange]:
-        """Bring ours in line and tell of all times that changed; returns those that could not be settled yet."""
-        if not changes:
+    async def __call__(
+        self, endpoint: Endpoint, changes: Sequence[EhrChange], pending: Sequence[UUID] = ()
+    ) -> Sequence[UUID]:
+        """Tell of all times that changed, and bring ours in line; returns the bookings to be looked at once more."""
+        if not changes and not pending:
             return ()
         staff = await self._staff(endpoint)
         ours = await self._ours(endpoint, changes)
-        await self._tell(endpoint, staff, [c for c in changes if not self._is_echo(c, ours, staff)])
-        left = [change for change in changes if change.key in ours]
-        while left:  # what moved away may have made room for another
-            later = [c for c in left if not await self._brought_in_line(endpoint, staff, [c], ours)]
+        news = [c for c in changes if not self._is_echo(c, ours, staff)]
+        await self._tell(endpoint, staff, news)
+        waiting = (await self.reads.get(endpoint.tenant_id, pending)).values()
+        open_here = (ours[c.key] for c in changes if c.key in ours and (c in news or ours[c.key].asked))
+        bookings = {booking.id: booking for booking in (*waiting, *open_here)}
+        told = {ours[c.key].id: c for c in changes if c.key in ours}
+        looked = await self._looked_at_all(endpoint, list(bookings.values()), told)
+        claims = [each for each in looked if isinstance(each, Claim) and not _agrees(each, staff)]
+        left = await self._brought_in_line(endpoint, staff, claims)
+        return [*(each for each in looked if isinstance(each, UUID)), *(each.booking.id for each in left)]
+
+    async def _looked_at_all(
+        self, endpoint: Endpoint, bookings: Sequence[Booking], told: Mapping[UUID, EhrChange]
+    ) -> "list[Claim | UUID | None]":
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def in_turn(booking: Booking) -> "Claim | UUID | None":
+            async with turns:
+                return await self._looked_at(endpoint, booking, told.get(booking.id))
+
+        return await asyncio.gather(*(in_turn(booking) for booking in bookings))
+
+    async def _looked_at(self, endpoint: Endpoint, booking: Booking, told: EhrChange | None) -> "Claim | UUID | None":
+        """None for one that is over; its id where there is no telling yet: open questions are `reconcile`'s."""
+        if booking.asked or booking.status is BookingStatus.UNKNOWN:
+            return booking.id
+        if booking.status is not BookingStatus.BOOKED or booking.slot.endpoint_id != endpoint.id:
+            return None
+        try:
+            _, ehr = await self.visits.ehr_of(booking)
+            held = await ehr.look_up(await self.visits.of(booking), self.timing.look_up)
+        except EhrUnavailable:
+            return booking.id
+        if held is None:
+            return None
+        same_time = told is not None and told.span == Span(start=held.start, end=held.end)
+        return Claim(booking=booking, held=held, reference=told.reference if told and same_time else "")
+
+    async def _brought_in_line(self, endpoint: Endpoint, staff: Staff, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Those that could not be: what moved away may make room for another, or several change places."""
+        left = list(claims)
+        while left:
+            later = [claim for claim in left if not await self._written(endpoint, staff, [claim])]
             if len(later) == len(left):
                 break
             left = later
-        if len(left) > 1 and await self._brought_in_line(endpoint, staff, left, ours):
+        if len(left) > 1 and await self._written(endpoint, staff, left):
             return ()
         if left:
             log.warning("%d changes at %s find their time occupied here", len(left), endpoint.id)
@@ -87,22 +157,12 @@ class TakeInChanges:
             await self._tell(endpoint, await self._staff(endpoint), changes)
 
     async def _tell(self, endpoint: Endpoint, staff: Staff, changes: Sequence[EhrChange]) -> None:
-        if not changes:
-            return
-        now = self.clock.now()
-        async with self.start_work() as work:
-            for change in changes:
-                practitioner_id = staff.of(change)
-                work.hint(
-                    Change(
-                        tenant_id=endpoint.tenant_id,
-                        endpoint_id=endpoint.id,
-                        at=now,
-                        practitioner_id=practitioner_id,
-                        span=change.span if practitioner_id and change.appointment is None else None,
-                    )
-                )
-            await work.commit()
+        hints = _hints(endpoint, [(staff.of(c), None if c.appointment else c.span) for c in changes], self.clock.now())
+        if hints:
+            async with self.start_work() as work:
+                for hint in hints:
+                    work.hint(hint)
+                await work.commit()
 
     async def _staff(self, endpoint: Endpoint) -> Staff:
         found = await self.catalogue.practitioners_at(endpoint.tenant_id, endpoint.id)
@@ -126,49 +186,41 @@ class TakeInChanges:
     def _is_echo(self, change: EhrChange, ours: Mapping[str, Booking], staff: Staff) -> bool:
         """Our own doing come back to us: nobody need hear of it a second time."""
         booking = ours.get(change.key)
-        return booking is not None and (booking.asked is not None or _agrees(booking, change, staff))
+        if booking is None or change.appointment is None:
+            return False
+        return booking.asked is not None or _agrees(Claim(booking=booking, held=change.appointment), staff)
 
-    async def _brought_in_line(
-        self, endpoint: Endpoint, staff: Staff, changes: Sequence[EhrChange], ours: Mapping[str, Booking]
-    ) -> bool:
-        """All or none; False when they are to be tried again. An open question of ours is `reconcile`'s to settle."""
+    async def _written(self, endpoint: Endpoint, staff: Staff, claims: Sequence[Claim]) -> bool:
+        """All or none; False when they are to be tried again: a time is occupied, or somebody wrote one meanwhile."""
         try:
             async with self.start_work() as work:
-                found = [(c, await work.bookings.get(endpoint.tenant_id, ours[c.key].id, lock=True)) for c in changes]
-                open_to_it = [
-                    (c, b)
-                    for c, b in found
-                    if b and b.status is BookingStatus.BOOKED and not b.asked and not _agrees(b, c, staff)
-                ]
-                ends = [(c, b) for c, b in open_to_it if c.appointment and c.appointment.state in ENDS]
-                for change, booking in ends:
-                    await self._end(work, booking, change)
-                await self._move(work, endpoint, staff, [pair for pair in open_to_it if pair not in ends])
+                ends = [claim for claim in claims if claim.held.state in ENDS]
+                for claim in ends:
+                    await self._end(work, claim)
+                await self._move(work, endpoint, staff, [claim for claim in claims if claim not in ends])
                 await work.commit()
         except StaleBooking:
             return False
         return True
 
-    async def _end(self, work: UnitOfWork, booking: Booking, change: EhrChange) -> None:
-        held = change.appointment
-        assert held
-        status = ENDS[held.state]
+    async def _end(self, work: UnitOfWork, claim: Claim) -> None:
+        status = ENDS[claim.held.state]
         event = EventKind.CANCELLED if status is BookingStatus.CANCELLED else None
-        ended = booking.becomes(status, ehr_id=held.ehr_id)
+        ended = claim.booking.becomes(status, ehr_id=claim.held.ehr_id)
         await record(work, ended, EHR, self.clock.now(), action=f"booking.{status.lower()}", event=event)
 
-    async def _move(
-        self, work: UnitOfWork, endpoint: Endpoint, staff: Staff, claims: Sequence[tuple[EhrChange, Booking]]
-    ) -> None:
+    async def _move(self, work: UnitOfWork, endpoint: Endpoint, staff: Staff, claims: Sequence[Claim]) -> None:
         """Raises `StaleBooking` where a time that one of them moved to is still somebody else's here.
 
         Visits that change places each find the other in their way. For this work they count as moves of one booking,
         which the database's guard lets overlap, until each is alone in its new place.
         """
-        one = claims[0][1].id if len(claims) > 1 else None
-        for _, booking in claims if one else ():
-            await work.bookings.save(replace(booking, moves_booking_id=one, version=booking.version + 1))
-        moved = [await self._given(work, endpoint, staff, c, b, one) for c, b in claims]
+        one = claims[0].booking.id if len(claims) > 1 else None
+        if one:
+            claims = [replace(c, booking=_as_move_of(one, c.booking)) for c in claims]
+            for claim in claims:
+                await work.bookings.save(claim.booking)
+        moved = [await self._given(work, endpoint, staff, claim) for claim in claims]
         for each in moved if one else ():
             if not await work.bookings.save(each):
                 raise StaleBooking(each.id)
@@ -177,34 +229,22 @@ class TakeInChanges:
             action, event = "booking.rescheduled", EventKind.RESCHEDULED
             await record(work, alone, EHR, self.clock.now(), action=action, event=event)
 
-    async def _given(
-        self,
-        work: UnitOfWork,
-        endpoint: Endpoint,
-        staff: Staff,
-        change: EhrChange,
-        booking: Booking,
-        one: UUID | None,
-    ) -> Booking:
+    async def _given(self, work: UnitOfWork, endpoint: Endpoint, staff: Staff, claim: Claim) -> Booking:
         """The booking at the time that it has now; holds in its way are let go, for the clinic has given that time."""
-        held = change.appointment
-        assert held
-        slot = await self._moved(endpoint, staff, booking, change)
+        booking, slot = claim.booking, await self._slot_now(endpoint, staff, claim)
         for hold in await work.bookings.holds_in(booking.tenant_id, slot):
             if hold.moves_booking_id != booking.id:
                 released = hold.becomes(BookingStatus.RELEASED)
                 await record(work, released, EHR, self.clock.now(), action="booking.release")
-        current = replace(booking, moves_booking_id=one, version=booking.version + 1) if one else booking
-        return current.becomes(BookingStatus.BOOKED, slot=slot, ehr_id=held.ehr_id)
+        return booking.becomes(BookingStatus.BOOKED, slot=slot, ehr_id=claim.held.ehr_id)
 
-    async def _moved(self, endpoint: Endpoint, staff: Staff, booking: Booking, change: EhrChange) -> Slot:
+    async def _slot_now(self, endpoint: Endpoint, staff: Staff, claim: Claim) -> Slot:
         """The time it has now, with another practitioner's offer where the clinic gave it to somebody else."""
-        held, slot = change.appointment, booking.slot
-        assert held
-        span = Span(start=held.start, end=held.end)
-        start, end = span.start.astimezone(slot.start.tzinfo), span.end.astimezone(slot.start.tzinfo)
-        moved = replace(slot, start=start, end=end, reference=change.reference)
-        practitioner_id = staff.of(change)
+        held, slot = claim.held, claim.booking.slot
+        zone = slot.start.tzinfo
+        start, end = held.start.astimezone(UTC).astimezone(zone), held.end.astimezone(UTC).astimezone(zone)
+        moved = replace(slot, start=start, end=end, reference=claim.reference)
+        practitioner_id = staff.by_role.get(held.practitioner_ehr_id or "")
         if practitioner_id in (None, slot.practitioner_id):
             return moved
         offering = await self._offering(endpoint, slot, practitioner_id)
@@ -217,13 +257,28 @@ class TakeInChanges:
         return next(iter(await self.catalogue.offerings(endpoint.tenant_id, where)), None)
 
 
-def _agrees(booking: Booking, change: EhrChange, staff: Staff) -> bool:
+def _as_move_of(one: UUID, booking: Booking) -> Booking:
+    return replace(booking, moves_booking_id=one, version=booking.version + 1)
+
+
+def _agrees(claim: Claim, staff: Staff) -> bool:
     """Whether ours says what the EHR says."""
-    held = change.appointment
-    if held is None:
-        return True
+    booking, held = claim.booking, claim.held
     if held.state is not AppointmentState.BOOKED:
         return booking.status is ENDS[held.state]
     span = Span(start=held.start, end=held.end)
-    same_practitioner = staff.of(change) in (None, booking.slot.practitioner_id)
+    practitioner_id = staff.by_role.get(held.practitioner_ehr_id or "")
+    same_practitioner = practitioner_id in (None, booking.slot.practitioner_id)
     return booking.status is BookingStatus.BOOKED and booking.slot.span == span and same_practitioner
+
+
+def _hints(endpoint: Endpoint, changed: Sequence[tuple[UUID | None, Span | None]], now: datetime) -> list[Change]:
+    """As few as say it: many changes of one practitioner are one at any time, many practitioners one of anybody."""
+    of_one = Counter(practitioner_id for practitioner_id, _ in changed)
+    if len(of_one) > MOST_PRACTITIONERS or None in of_one:
+        changed = [(None, None)]
+    places = dict.fromkeys((id, span if id and of_one[id] <= MOST_SPANS else None) for id, span in changed)
+    return [
+        Change(tenant_id=endpoint.tenant_id, endpoint_id=endpoint.id, at=now, practitioner_id=id, span=span)
+        for id, span in places
+    ]

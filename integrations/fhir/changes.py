@@ -6,22 +6,23 @@ status, as `Parameters` in R4 and as `SubscriptionStatus` from R4B on.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, pairwise
 from typing import Any
 from uuid import UUID
 
 from msgspec import Raw
 
 from domain.endpoint import Endpoint, News
-from domain.ports import EhrChange, Hook, Notification, NotificationUnreadable
+from domain.ports import EhrChange, EhrNews, EhrUnavailable, Hook, Notification, NotificationUnreadable
 from integrations.fhir import reading
 from integrations.fhir.client import FhirClient, asking, path_to
 from integrations.fhir.failures import FhirFailure
 from integrations.fhir.notices import Notice, status_in
 from integrations.fhir.paging import pages
-from integrations.fhir.wire import Appointment, Resource, Slot, Unreadable, decode, id_in, type_of, within
+from integrations.fhir.wire import Appointment, Bundle, Resource, Slot, Unreadable, decode, id_in, type_of, within
 from integrations.fhir.writing import in_utc
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
 SECRET = "https://www.medplum.com/fhir/StructureDefinition/subscription-secret"
 """Where a server that signs what it sends (HMAC-SHA256 of the body in `X-Signature`) takes the secret from."""
+
+BY_AGE: Mapping[str, str] = {"_sort": "_lastUpdated"}
+"""Oldest first, so that what was told before a server stopped can be counted on."""
 
 TOPICS: Mapping[type[Resource], str] = {Appointment: "appointments", Slot: "slots"}
 
@@ -41,22 +45,49 @@ class Changes:
     endpoint: Endpoint
     kinds: Sequence[type[Resource]]
 
-    async def changes(self, since: datetime, deadline: float) -> Sequence[EhrChange]:
+    async def changes(self, since: datetime, deadline: float) -> EhrNews:
         with asking(deadline):
             told = await asyncio.gather(*(self._changed(kind, since) for kind in self.kinds))
-        return [change for changes in told for change in changes]
+        cut = [news.until for news in told if not news.whole]
+        known = [until for until in cut if until]
+        return EhrNews(
+            changes=sorted(chain.from_iterable(news.changes for news in told), key=_age),
+            whole=not cut,
+            until=min(known) if known and len(known) == len(cut) else None,
+        )
 
-    async def _changed(self, kind: type[Resource], since: datetime) -> list[EhrChange]:
+    async def _changed(self, kind: type[Resource], since: datetime) -> EhrNews:
+        """Some servers cannot be asked in order. One that refuses without it, too, has nothing to tell of that kind."""
         asked = {"_lastUpdated": f"ge{in_utc(since)}", "_count": self.endpoint.page_size}
-        found: dict[str, EhrChange] = {}
+        for order in (BY_AGE, {}):
+            rest = pages(self.client, kind.__name__, {**asked, **order})
+            try:
+                first = await anext(rest)
+            except FhirFailure as refused:
+                how = " by age" if order else ""
+                log.info("%s cannot be asked for changed %ss%s: %s", self.endpoint.id, kind.__name__, how, refused)
+                continue
+            return await self._told(kind, first, rest, in_order=bool(order))
+        return EhrNews()
+
+    async def _told(
+        self, kind: type[Resource], first: Bundle, rest: AsyncIterator[Bundle], *, in_order: bool
+    ) -> EhrNews:
+        found = self._on(first, kind)
         try:
-            async for page in pages(self.client, kind.__name__, asked):
-                for each in within(page, kind):
-                    if not isinstance(each, Unreadable) and (change := self._change(each)):
-                        found[change.key] = change
-        except FhirFailure as refused:
-            log.info("%s cannot be asked for changed %ss: %s", self.endpoint.id, kind.__name__, refused)
-        return list(found.values())
+            async for page in rest:
+                found |= self._on(page, kind)
+        except (EhrUnavailable, FhirFailure, Unreadable) as cut:
+            if not found:
+                raise
+            log.info("%s tells no more of its changed %ss: %s", self.endpoint.id, kind.__name__, cut)
+            changes = list(found.values())
+            return EhrNews(changes=changes, whole=False, until=_until(changes) if in_order else None)
+        return EhrNews(changes=list(found.values()))
+
+    def _on(self, page: Bundle, kind: type[Resource]) -> dict[str, EhrChange]:
+        own = (self._change(each) for each in within(page, kind) if not isinstance(each, Unreadable))
+        return {change.key: change for change in own if change}
 
     def _change(self, resource: Resource) -> EhrChange | None:
         if isinstance(resource, Appointment):
@@ -91,8 +122,13 @@ class Changes:
         hooks: dict[str, str] = {}
         with asking(deadline):
             for kind in self.kinds:
-                if id := await self._hooked(kind, hook, known.get(kind.__name__)):
-                    hooks[kind.__name__] = id
+                try:
+                    id = await self._hooked(kind, hook, known.get(kind.__name__))
+                except EhrUnavailable:
+                    if not hooks:
+                        raise
+                    break  # what was made is kept; for the rest it is asked for its changes
+                hooks.update({kind.__name__: id} if id else {})
         return hooks
 
     async def _hooked(self, kind: type[Resource], hook: Hook, known: str | None) -> str | None:
@@ -160,6 +196,17 @@ class Changes:
         return Notification(
             changes=tuple(changes), subscription=status.subscription, number=status.number, events=status.events
         )
+
+
+def _age(change: EhrChange) -> tuple[bool, datetime]:
+    return change.at is None, change.at or datetime.max.replace(tzinfo=UTC)
+
+
+def _until(changes: Sequence[EhrChange]) -> datetime | None:
+    """A server may ignore the order it was asked for: then what it left out may be older than what it told."""
+    told = [change.at for change in changes if change.at]
+    rises = all(one <= other for one, other in pairwise(told))
+    return told[-1] if told and rises and told[0] < told[-1] else None
 
 
 def _key(found: Resource) -> str:

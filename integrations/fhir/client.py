@@ -20,7 +20,7 @@ from yarl import URL
 from domain.endpoint import Endpoint
 from domain.ports import EhrUnavailable
 from integrations.fhir.connections import Answer, Connections, Deadline, Request, exchange
-from integrations.fhir.failures import FhirFailure
+from integrations.fhir.failures import FhirFailure, Unanswered
 from integrations.fhir.protection import Protection
 from integrations.fhir.wire import Unreadable
 
@@ -83,6 +83,7 @@ class FhirClient(AsyncFHIRClient):
         self._protection = protection or Protection(endpoint)
         self._connections = Connections()
         self.last_answer: datetime | None = None
+        self.has_failed_since = False
 
     async def close(self) -> None:
         await self._connections.close()
@@ -108,8 +109,12 @@ class FhirClient(AsyncFHIRClient):
         own = {**self._build_request_headers(), **self._authorization()}
         sent = {**own, **(JSON if data is not None else {}), **(headers or {})}
         body = msgspec.json.encode(data) if data is not None else None
-        answer = await self._protected(Request(method.upper(), URL(url, encoded=True), body, sent))
-        self.last_answer = datetime.now(UTC)
+        try:
+            answer = await self._protected(Request(method.upper(), URL(url, encoded=True), body, sent))
+        except Unanswered:
+            self.has_failed_since = True
+            raise
+        self.last_answer, self.has_failed_since = datetime.now(UTC), False
         return answer
 
     async def _do_request(

@@ -54,6 +54,10 @@ class FhirEhrs:
         client = self._clients.get(endpoint)
         return client.last_answer if client else None
 
+    def has_failed_since(self, endpoint: Endpoint) -> bool:
+        client = self._clients.get(endpoint)
+        return client is not None and client.has_failed_since
+
     async def close(self) -> None:
         clients, self._clients = self._clients, {}
         self._ehrs.clear()

@@ -41,10 +41,7 @@ async def answers(redis: Redis) -> bool:
 
 
 class Resting:
-    """One for each client, shared by all who use it, so that one failure is enough for all of them.
-
-    `generation` counts how often Redis came back: who keeps copies of what it holds has missed news when it differs.
-    """
+    """One for each client, shared by all who use it, so that one failure is enough for all of them."""
 
     def __init__(
         self, redis: Redis, *, rest_seconds: float = REST_SECONDS, now: Callable[[], float] = monotonic
@@ -54,7 +51,6 @@ class Resting:
         self._now = now
         self._rests_until: float | None = None
         self._returning = False
-        self.generation = 0
 
     @property
     def rests(self) -> bool:
@@ -75,7 +71,6 @@ class Resting:
             self._returning = self._returning and not first
         if first:
             self._rests_until = None
-            self.generation += 1
         return answer
 
     def _leave_alone(self, failure: Exception) -> None:

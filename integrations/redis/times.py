@@ -6,7 +6,7 @@ that its practitioner and endpoint have now, so that an answer which was under w
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from secrets import token_hex
 from typing import Any
 from uuid import UUID
@@ -43,6 +43,7 @@ class RedisTimes:
         self._prefix = f"{prefix}times:"
         self._owed: set[Place] = set()
         self._read: OrderedDict[bytes, tuple[str, DayTimes]] = OrderedDict()
+        self._tidied: tuple[date, set[Shelf]] = (date.min, set())
 
     async def get(self, wanted: Mapping[Shelf, Sequence[date]]) -> Shelved:
         if not wanted:
@@ -76,11 +77,24 @@ class RedisTimes:
                 pipeline.hset(self._shelf(shelf), mapping=fields)
                 pipeline.expire(self._shelf(shelf), seconds)
                 await pipeline.execute()
+            await self._tidy(redis, shelf)
 
         try:
             await self._resting.ask(write)
         except RedisRests:
             return None
+
+    async def _tidy(self, redis: Redis, shelf: Shelf) -> None:
+        """Once a day: a shelf that is in use never ends by itself, and days go by. It is yesterday still somewhere."""
+        today = datetime.now(UTC).date()
+        if self._tidied[0] != today:
+            self._tidied = (today, set())
+        if shelf in self._tidied[1]:
+            return
+        name, yesterday = self._shelf(shelf), (today - timedelta(days=1)).isoformat()
+        if gone := [day for day in await redis.hkeys(name) if _text(day) < yesterday]:
+            await redis.hdel(name, *gone)
+        self._tidied[1].add(shelf)
 
     async def drop(self, tenant_id: str, endpoint_id: str, practitioner_id: UUID | None) -> None:
         await self._alone.drop(tenant_id, endpoint_id, practitioner_id)
@@ -125,19 +139,24 @@ class RedisTimes:
             return None
         if raw in self._read:
             self._read.move_to_end(raw)
-        else:
-            self._remember(raw)
+        elif not self._remember(raw):
+            return None
         under, told = self._read[raw]
         return told if under == stamp else None
 
-    def _remember(self, raw: bytes) -> None:
-        stamp, as_of, times = _decode(raw)
+    def _remember(self, raw: bytes) -> bool:
+        """False for what another version of this program wrote in a way that cannot be read here."""
+        try:
+            stamp, as_of, times = _decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
         self._read[raw] = (stamp, DayTimes(times, as_of))
         if len(self._read) > MOST_READ:
             self._read.popitem(last=False)
+        return True
 
     def _shelf(self, shelf: Shelf) -> str:
-        return f"{self._prefix}{shelf.tenant_id}:{shelf.endpoint_id}:{shelf.practitioner_id}:{shelf.treatment_id}"
+        return f"{self._prefix}{shelf.tenant_id}:{shelf.endpoint_id}:{shelf.practitioner_id}:{shelf.offer_id}"
 
     def _stamp(self, place: Place) -> str:
         tenant_id, endpoint_id, practitioner_id = place
@@ -146,3 +165,7 @@ class RedisTimes:
 
 def _places(shelf: Shelf) -> tuple[Place, Place]:
     return (shelf.tenant_id, shelf.endpoint_id, None), (shelf.tenant_id, shelf.endpoint_id, shelf.practitioner_id)
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name

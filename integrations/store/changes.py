@@ -67,10 +67,13 @@ class SqlChangeLog:
     async def after(self, mark: Mark, limit: int) -> Sequence[Heard]:
         return [_heard(row) for row in await self._reads.rows(self._since(mark, limit))]
 
-    async def of_patient(self, tenant_id: str, patient_id: UUID, mark: Mark, limit: int) -> Sequence[Heard] | None:
+    async def reaches(self, mark: Mark) -> bool:
         first = select(C.position, C.id).order_by(C.position, C.id).limit(1)
-        [oldest] = [Mark(*row) for row in await self._reads.rows(first)]
-        if mark < oldest:
+        [oldest] = await self._reads.rows(first)
+        return Mark(*oldest) <= mark <= await self.latest()
+
+    async def of_patient(self, tenant_id: str, patient_id: UUID, mark: Mark, limit: int) -> Sequence[Heard] | None:
+        if not await self.reaches(mark):
             return None
         own = self._since(mark, limit).where(C.tenant_id == tenant_id, C.patient_id == patient_id)
         return [_heard(row) for row in await self._reads.rows(own)]

@@ -5,9 +5,10 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, case, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.ports import Feed
+from integrations.store.engine import Reads
 from integrations.store.tables_catalogue import ENDPOINT
 from integrations.store.tables_news import FEED, NOTIFICATION
 from integrations.store.types import AnyRow
@@ -23,7 +24,7 @@ class SqlFeeds:
     async def ensure(self, endpoints: Sequence[tuple[str, str]], now: datetime, interval: float) -> None:
         for tenant_id, endpoint_id in endpoints:
             new = {"tenant_id": tenant_id, "endpoint_id": endpoint_id, "due_at": now, "interval": interval}
-            start = {"seen": (), "failures": 0, "requests": 0, "hooks": {}, "heard": {}}
+            start = {"seen": (), "pending": (), "failures": 0, "requests": 0, "hooks": {}, "heard": {}}
             await self._connection.execute(self._insert(FEED).values(**new, **start).on_conflict_do_nothing())
 
     async def claim(
@@ -37,7 +38,7 @@ class SqlFeeds:
             due = due.where(F.tenant_id == only[0], F.endpoint_id == only[1])
         due = due.order_by(F.due_at).limit(limit).with_for_update(skip_locked=True)
         claimed = await self._connection.execute(
-            update(FEED).where(key.in_(due), free).values(leased_by=owner, leased_until=until).returning(FEED)
+            update(FEED).where(key.in_(due)).values(leased_by=owner, leased_until=until).returning(FEED)
         )
         return [_feed(row) for row in claimed]
 
@@ -49,6 +50,7 @@ class SqlFeeds:
             .values(
                 since=feed.since,
                 seen=feed.seen,
+                pending=feed.pending,
                 due_at=case((wished_for, now), else_=feed.due_at),
                 interval=feed.interval,
                 failures=feed.failures,
@@ -70,16 +72,27 @@ class SqlFeeds:
         added = self._insert(NOTIFICATION).values(**row).on_conflict_do_nothing().returning(NOTIFICATION.c.digest)
         return (await self._connection.execute(added)).first() is not None
 
-    async def advance(self, tenant_id: str, endpoint_id: str, subscription: str, number: int) -> int | None:
+    async def advance(
+        self, tenant_id: str, endpoint_id: str, subscription: str, number: int, *, restarted: bool = False
+    ) -> int | None:
         own = _of(tenant_id, endpoint_id)
         found = (await self._connection.execute(select(F.heard).where(*own).with_for_update())).first()
         if found is None:
             return None
         before: int | None = found.heard.get(subscription)
-        if before is None or number > before:
+        if before is None or number > before or restarted:
             heard = {**found.heard, subscription: number}
             await self._connection.execute(update(FEED).where(*own).values(heard=heard))
         return before
+
+
+class SqlFeedReads:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._reads = Reads(engine)
+
+    async def any_due(self, now: datetime) -> bool:
+        free = or_(F.leased_until.is_(None), F.leased_until <= now)
+        return bool(await self._reads.rows(select(F.endpoint_id).where(F.due_at <= now, free).limit(1)))
 
 
 def _of(tenant_id: str, endpoint_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -94,6 +107,7 @@ def _feed(row: AnyRow) -> Feed:
         interval=row.interval,
         since=row.since,
         seen=row.seen,
+        pending=row.pending,
         failures=row.failures,
         requests=row.requests,
         hooks=row.hooks,

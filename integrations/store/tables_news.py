@@ -55,6 +55,7 @@ class FeedRow(StoreRow, table=True):
     endpoint_id: str = Field(primary_key=True)
     since: datetime | None = Field(default=None, sa_type=Instant)
     seen: Any = Field(sa_type=WORDS, nullable=False)
+    pending: Any = Field(sa_type=WORDS, nullable=False)
     due_at: datetime = Field(sa_type=Instant)
     interval: float
     failures: int

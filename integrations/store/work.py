@@ -33,9 +33,11 @@ async def _nobody_listens(_: Sequence[Heard]) -> None:
 
 
 class SqlWork:
-    def __init__(self, connection: AsyncConnection, sealing: Sealing, clock: Clock, after_commit: AfterCommit) -> None:
+    """`committed` is what has changed by it, to be told once its connection is free again."""
+
+    def __init__(self, connection: AsyncConnection, sealing: Sealing, clock: Clock) -> None:
         self._connection = connection
-        self._after_commit = after_commit
+        self.committed: list[Heard] = []
         self._hints: list[Change] = []
         self.bookings = SqlBookings(connection, clock, self.hint)
         self.patients = SqlPatients(connection, sealing)
@@ -66,8 +68,7 @@ class SqlWork:
         heard = await write_changes(self._connection, self._hints)
         self._hints.clear()
         await self._connection.commit()
-        if heard:
-            await self._after_commit(heard)
+        self.committed += heard
 
 
 class StartSqlWork:
@@ -88,6 +89,7 @@ class StartSqlWork:
         self._sealing = sealing
         self._clock = clock or SystemClock()
         self._after_commit = after_commit
+        self._telling: set[asyncio.Future[None]] = set()
         # SQLite has one writer at a time. Within the process they queue here, first come first served, where
         # otherwise each would sit on a pooled connection and poll.
         one_at_a_time = engine.dialect.name == "sqlite"
@@ -95,5 +97,19 @@ class StartSqlWork:
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[SqlWork]:
-        async with self._turn, connected(self._engine) as connection:
-            yield SqlWork(connection, self._sealing, self._clock, self._after_commit)
+        committed: list[Heard] = []
+        try:
+            async with self._turn, connected(self._engine) as connection:
+                work = SqlWork(connection, self._sealing, self._clock)
+                committed = work.committed
+                yield work
+        finally:
+            if committed:
+                await self._tell(committed)
+
+    async def _tell(self, committed: Sequence[Heard]) -> None:
+        """Also when whoever made the change has left meanwhile: others watch what it changed."""
+        telling = asyncio.ensure_future(self._after_commit(committed))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        await asyncio.shield(telling)

@@ -73,7 +73,8 @@ def _change() -> None:
 def _feed() -> None:
     op.create_table(
         "feed",
-        *(_text("tenant_id"), _text("endpoint_id"), _instant("since", True), _json("seen"), _instant("due_at")),
+        *(_text("tenant_id"), _text("endpoint_id"), _instant("since", True), _json("seen"), _json("pending")),
+        _instant("due_at"),
         sa.Column("interval", sa.Float(), nullable=False),
         *(_number("failures"), _number("requests"), _text("leased_by", True), _instant("leased_until", True)),
         *(_json("hooks"), _instant("hooks_until", True), _json("heard")),

@@ -102,6 +102,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "to before from": {"from": day(4), "to": day(3)},
     "32 days": {"from": day(1), "to": day(32)},
     "the end of the calendar": {"from": "9999-12-01", "to": "9999-12-31"},
+    "the beginning of the calendar": {"from": "0001-01-01", "to": "0001-01-02"},
     "no such month": {"from": "2026-13-01"},
     "a date without zeros": {"from": "2026-2-1"},
     "a basic date": {"to": "20261123"},

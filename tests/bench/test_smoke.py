@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from bench.availability import SMOKE, Bench
 from tests.commands import ROOT, environment
+from tests.living import Town
 
 LINES = {
     "bench.availability": (
@@ -26,6 +28,13 @@ LINES = {
         "p99 of an execution for each against it: ",
     ),
 }
+
+
+def test_a_busy_machine_does_not_end_a_measurement() -> None:
+    """Only what measures a deadline sets one; all else waits for as long as any machine may take."""
+    bench = Bench(town=Town(*[None] * 2, "http://127.0.0.1:9"), url="sqlite:///", size=SMOKE, search={})  # type: ignore[arg-type]
+    assert bench.settings().find_deadline >= 60
+    assert bench.settings(find_deadline=1.0).find_deadline == 1.0
 
 
 @pytest.mark.parametrize("module", LINES)

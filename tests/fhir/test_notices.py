@@ -167,7 +167,7 @@ MALFORMED: dict[str, object] = {
     "no JSON": b"<Slot/>",
     "half of it": json.dumps(SLOT).encode()[:-5],
     "not UTF-8": b'{"resourceType": "Slot", "id": "\xff"}',
-    "too deep": b"[" * 100_000,
+    "too deep": b'{"x": ' + b"[" * 100_000,
     "a list": [SLOT],
     "a text": "Slot",
     "null": None,

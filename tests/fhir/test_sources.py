@@ -10,6 +10,7 @@ import pytest
 from domain.availability import SourceState, SourceStatus
 from domain.catalogue import Seed
 from domain.endpoint import Endpoint
+from domain.ports import EhrUnavailable
 from domain.tenant import Tenant
 from domain.timing import Timing
 from domain.usecases import see_sources
@@ -84,6 +85,24 @@ async def test_a_system_that_has_just_answered_anything_is_not_asked(
         source = await town.source()
         assert (source.state, source.as_of) == (SourceState.OK, answered)
     assert len(town.ehr.requests) == calls
+
+
+async def test_one_that_has_failed_since_its_last_answer_is_not_taken_to_answer_still(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(see_sources, "FRESH", timedelta(minutes=5))  # for a busy machine
+    assert (await town.source()).state is SourceState.OK
+    answered = town.ehrs.last_answer(town.endpoint)
+    town.ehr.answers = [answer("", 500)]
+    with pytest.raises(EhrUnavailable):
+        await town.ehrs.at(town.endpoint).catalogue(PATIENCE)
+    for _ in range(2):
+        source = await town.source()
+        assert (source.state, source.as_of) == (SourceState.OFFLINE, answered)
+    town.ehr.answers = [GOOD]
+    calls = len(town.ehr.requests)
+    assert [(await town.source()).state for _ in range(2)] == [SourceState.OK] * 2
+    assert len(town.ehr.requests) == calls + 1
 
 
 async def test_an_answer_of_a_while_ago_is_not_enough(town: Town, never_fresh: None) -> None:

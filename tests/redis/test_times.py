@@ -7,6 +7,7 @@ from time import monotonic
 from uuid import UUID
 
 import pytest
+from msgspec import msgpack
 
 from domain.ports import DayTimes, Shelf, TimesCache
 from domain.slot import FoundTime
@@ -15,13 +16,13 @@ from integrations.redis.resting import Resting, open_redis
 from integrations.redis.times import RedisTimes
 from tests.redises import listener
 
-MONDAY, TUESDAY = date(2026, 12, 7), date(2026, 12, 8)
+MONDAY, TUESDAY = date(2099, 12, 7), date(2099, 12, 8)
 KEEP = timedelta(minutes=5)
 Make = Callable[[], TimesCache]
 
 
-def shelf(practitioner: int = 1, endpoint: str = "fjord", tenant: str = "nord", treatment: int = 9) -> Shelf:
-    return Shelf(tenant, endpoint, UUID(int=practitioner), UUID(int=treatment))
+def shelf(practitioner: int = 1, endpoint: str = "fjord", tenant: str = "nord", offer: int = 9) -> Shelf:
+    return Shelf(tenant, endpoint, UUID(int=practitioner), UUID(int=offer))
 
 
 def told(hour: int = 9, count: int = 1) -> DayTimes:
@@ -88,9 +89,9 @@ async def test_days_are_added_and_replaced_one_by_one(make: Make) -> None:
     assert len(await kept(cache, shelf())) == 2
 
 
-async def test_a_practitioners_times_are_dropped_at_every_treatment_and_nobody_elses(make: Make) -> None:
+async def test_a_practitioners_times_are_dropped_in_every_offer_and_nobody_elses(make: Make) -> None:
     cache, other = make(), make()
-    places = [shelf(1), shelf(1, treatment=8), shelf(2), shelf(1, endpoint="malar"), shelf(1, tenant="syd")]
+    places = [shelf(1), shelf(1, offer=8), shelf(2), shelf(1, endpoint="malar"), shelf(1, tenant="syd")]
     for each in places:
         await put(cache, each, monday=told())
     await other.drop("nord", "fjord", UUID(int=1))
@@ -142,6 +143,44 @@ async def test_nothing_stays_in_redis_for_ever(redis_url: str, prefix: str) -> N
     names = [name async for name in redis.scan_iter(f"{prefix}*")]
     assert len(names) == 2
     assert all([await redis.ttl(name) > 0 for name in names])
+    await redis.aclose()
+
+
+async def test_what_another_version_has_kept_is_asked_for_again(redis_url: str, prefix: str) -> None:
+    redis = open_redis(redis_url)
+    cache = RedisTimes(Resting(redis), MemoryTimes(), prefix=prefix)
+    await put(cache, shelf(), monday=told())
+    [name] = [name async for name in redis.scan_iter(f"{prefix}*")]
+    for written in (
+        b"",
+        b"\xc1",
+        b'{"times":[]}',
+        b"\x93\xa1\xff",
+        msgpack.encode((1, 2)),
+        msgpack.encode(("", "", ())),
+    ):
+        await redis.hset(name, mapping={MONDAY.isoformat(): written})
+        await put(cache, shelf(), tuesday=told())
+        assert set(await kept(cache, shelf())) == {TUESDAY}
+    await put(cache, shelf(), monday=told(hour=11))
+    assert (await kept(cache, shelf()))[MONDAY][0].start.hour == 11
+    await redis.aclose()
+
+
+async def test_past_days_do_not_pile_up_on_a_shelf_that_is_in_use(redis_url: str, prefix: str) -> None:
+    redis = open_redis(redis_url)
+    today = datetime.now(UTC).date()
+    days = [today + timedelta(days=n) for n in range(-9, 2)]
+    written = RedisTimes(Resting(redis), MemoryTimes(), prefix=prefix)
+    stamp = (await written.get({shelf(): [today]})).stamps[shelf()]
+    await written.put(shelf(), {days[-1]: told()}, stamp, KEEP)
+    await written.put(shelf(), {day: told() for day in days}, stamp, KEEP)
+    [name] = [name async for name in redis.scan_iter(f"{prefix}*")]
+    assert await redis.hlen(name) == len(days)  # looked at once a day, not each time
+    later = RedisTimes(Resting(redis), MemoryTimes(), prefix=prefix)
+    await later.put(shelf(), {days[-1]: told()}, stamp, KEEP)
+    left = {each.decode() for each in await redis.hkeys(name)}
+    assert left == {each.isoformat() for each in (today - timedelta(days=1), today, today + timedelta(days=1))}
     await redis.aclose()
 
 

@@ -178,9 +178,13 @@ async def test_our_own_holds_and_bookings_are_seen_at_once(
             return slot["id"] in [each["id"] for each in await journey.slots()]
 
         held = await journey.hold(slot["id"])
+        asked = searches(town)
         assert not await is_offered()
+        assert searches(town) > asked  # what was kept of that practitioner is not believed any more
         booked = (await journey.confirm(held["hold"]["token"]))["booking"]
+        asked = searches(town)
         assert not await is_offered()
+        assert searches(town) > asked
         cancelled = (await journey.cancel(booked))["booking"]
         assert cancelled["status"] == "CANCELLED"
         assert await is_offered()
