@@ -62,7 +62,7 @@ class House:
         languages = wanted_languages(headers.get("accept-language"), tenant.languages, tenant.default_language)
         response.headers["Content-Language"] = languages[0]
         response.headers["Vary"] = "Accept-Language, Authorization, Cookie, X-Tenant"
-        address = self._address(request)
+        address, asking = self._address(request), await self.who_asks(request, tenant)
         return Context(
             tenant=tenant,
             languages=languages,
@@ -75,17 +75,20 @@ class House:
             use=self.use,
             visitor=sha256(f"{address} {headers.get('user-agent', '')}".encode()).hexdigest(),
             request_id=request_id,
-            find_viewer=await self.who_asks(request, tenant),
+            find_viewer=asking.viewer,
+            signed_in_until=asking.signed_in_until,
             may_hold=lambda: self.limiter.allows(
                 f"hold:{tenant.id}:{address}", self.settings.holds_per_address, HOLD_WINDOW
             ),
         )
 
     async def still(self, context: Context) -> bool:
-        """Whether who was signed in when a connection was opened still is; who was not, need not be."""
-        viewer = await context.viewer()
-        now = await context.find_viewer() if viewer else None
-        return viewer is None or (now is not None and now.expires_at > self.clock.now())
+        """Whether who was signed in at the first look, when a connection was opened, still is; others need not be."""
+        until = await context.signed_in_until()
+        if context.was_signed_in is None:
+            context.was_signed_in = until is not None
+            return True
+        return not context.was_signed_in or (until is not None and until > self.clock.now())
 
     def _address(self, request: Request) -> str:
         """The caller's; a proxy's header counts only from a proxy that is listed."""

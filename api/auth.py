@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from starlette.requests import Request
@@ -23,6 +25,14 @@ def cookie_name(https: bool) -> str:
     return "__Host-sid" if https else "sid"
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Whoever asks. `signed_in_until` looks anew each time, and is no sign of life from them: it writes nothing."""
+
+    viewer: Callable[[], Awaitable[Viewer | None]]
+    signed_in_until: Callable[[], Awaitable[datetime | None]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class WhoAsks:
     sign_in: SignIn
@@ -31,7 +41,7 @@ class WhoAsks:
     unavailable: type[Exception]
     https: bool
 
-    async def __call__(self, request: Request, tenant: Tenant) -> Callable[[], Awaitable[Viewer | None]]:
+    async def __call__(self, request: Request, tenant: Tenant) -> Asking:
         """Checks a bearer at once, so that a bad one is refused whatever is asked; looks the patient up when needed.
 
         Raises `Unauthenticated` or `UpstreamDown`.
@@ -39,15 +49,19 @@ class WhoAsks:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             identity = await self._identity(token.strip())
-            return lambda: self.sign_in.recognise(tenant, identity)
+            return Asking(lambda: self.sign_in.recognise(tenant, identity), partial(_as_told, identity.expires_at))
         if scheme:
             raise Unauthenticated("Only bearer tokens are understood.")
         secret = request.cookies.get(cookie_name(self.https))
 
-        async def of_session() -> Viewer | None:
-            return await self.sign_in.viewer(tenant, secret) if secret else None
+        async def of_session(*, touch: bool = True) -> Viewer | None:
+            return await self.sign_in.viewer(tenant, secret, touch=touch) if secret else None
 
-        return of_session
+        async def until() -> datetime | None:
+            viewer = await of_session(touch=False)
+            return viewer.expires_at if viewer else None
+
+        return Asking(of_session, until)
 
     async def _identity(self, token: str) -> Identity:
         try:
@@ -56,3 +70,7 @@ class WhoAsks:
             raise Unauthenticated("The access token is not valid here.") from refused
         except self.unavailable as down:
             raise UpstreamDown("The identity provider cannot be reached.") from down
+
+
+async def _as_told(until: datetime) -> datetime:
+    return until

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ def _nobody_asks(_: Search) -> None:
     return
 
 
-async def _nobody_in_particular() -> Viewer | None:
+async def _nobody_in_particular() -> Any:
     raise Unauthenticated
 
 
@@ -33,7 +34,8 @@ class Context:
     """`languages` are best first; `public_url` has no slash at its end.
 
     `visitor` tells an unnamed caller from others as well as can be. `watches` hears which search a subscription is
-    about; `shown` is what it is to show, where that is known already.
+    about; `shown` is what it is to show, where that is known already. `is_behind`: the last event that a subscription
+    had could not be shown in full, so that its client is where nobody knows.
     """
 
     tenant: Tenant
@@ -48,9 +50,12 @@ class Context:
     visitor: str
     request_id: str
     find_viewer: Callable[[], Awaitable[Viewer | None]]
+    signed_in_until: Callable[[], Awaitable[datetime | None]]
     may_hold: Callable[[], Awaitable[bool]]
     watches: Callable[[Search], None] = _nobody_asks
     shown: "Shown | None" = None
+    is_behind: bool = False
+    was_signed_in: bool | None = field(default=None, init=False)
     _viewer: asyncio.Future[Viewer | None] | None = field(default=None, init=False)
 
     async def viewer(self) -> Viewer | None:
@@ -80,6 +85,7 @@ class Context:
             **{
                 "loaders": self.loaders.anew(),
                 "find_viewer": _nobody_in_particular,
+                "signed_in_until": _nobody_in_particular,
                 "request_id": uuid4().hex,
                 "watches": _nobody_asks,
                 **changes,

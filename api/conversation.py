@@ -96,6 +96,8 @@ class Conversation:
         self._payload = payload
         self._limit.reschedule(None)
         self._first = await self._welcome(payload)
+        if await has_ended(self._rules.still, self._first):  # who is there now is who has to be there later
+            raise Closed(4403, "Forbidden")
         await self._say({"type": "connection_ack"})
         self._start(self._watch(self._first))
 

@@ -54,10 +54,14 @@ class Operation:
 
 @dataclass(frozen=True)
 class Result:
-    """One execution result as JSON. `errors` are given for a request that was refused before anything was executed."""
+    """One execution result as JSON. `errors` are given for a request that was refused before anything was executed.
+
+    `has_errors`: for whatever reason, it is not all that was asked for.
+    """
 
     body: bytes
     errors: list[Any] | None = None
+    has_errors: bool = False
 
     @cached_property
     def text(self) -> str:
@@ -123,12 +127,14 @@ class Operations:
             )
             async with aclosing(running) as results:
                 async for result in results:
-                    yield _encoded(result)
+                    encoded = _encoded(result)
+                    context.is_behind = encoded.has_errors
+                    yield encoded
                     begun = True
         except Exception as failure:
             # extensions that break while a document is parsed, and values no JSON can hold, reach no other catcher
             refused = failed(failure, context)
-            yield Result(refused.body) if begun else refused
+            yield Result(refused.body, has_errors=True) if begun else refused
 
 
 def failed(failure: Exception, context: Context) -> Result:
@@ -139,7 +145,7 @@ def failed(failure: Exception, context: Context) -> Result:
 
 def _refusal(errors: list[GraphQLError]) -> Result:
     formatted = [error.formatted for error in errors]
-    return Result(orjson.dumps({"errors": formatted}), formatted)
+    return Result(orjson.dumps({"errors": formatted}), formatted, has_errors=True)
 
 
 def _encoded(result: ExecutionResult) -> Result:
@@ -150,7 +156,7 @@ def _encoded(result: ExecutionResult) -> Result:
         body["errors"] = [error.formatted for error in result.errors]
     if result.extensions:
         body["extensions"] = result.extensions
-    return Result(orjson.dumps(body))
+    return Result(orjson.dumps(body), has_errors=bool(result.errors))
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -88,7 +88,9 @@ class Settings:
     )
     watch_seconds: float = setting("Seconds after which a watched search is looked at again without a reason.", 30.0)
     linger_seconds: float = setting("Seconds a search is watched on after its last watcher left.", 60.0)
-    most_watches: int = setting("Different searches that one process watches at once; above it RATE_LIMITED.", 2000)
+    most_watches: int = setting(
+        "Different searches a process watches at once, a tenth for one visitor; above it RATE_LIMITED.", 2000
+    )
     recheck_seconds: float = setting("Seconds between looks whether who opened a WebSocket is still signed in.", 30.0)
     origins: str = setting(
         "Other origins whose pages may open a WebSocket, separated by commas, such as `https://booking.example`.", ""

@@ -88,14 +88,15 @@ class EventStream(Response):
     async def _beat(self, out: Outlet) -> None:
         """Keeps proxies from taking silence for the end; ends when the client's session has."""
         unseen = 0.0
-        while True:
+        has_left = await has_ended(self._rules.still, self._context)
+        while not has_left:
             await asyncio.sleep(self._rules.heartbeat)
             unseen += self._rules.heartbeat
             if unseen >= self._rules.recheck:
                 unseen = 0.0
-                if await has_ended(self._rules.still, self._context):
-                    break
-            await out.send(_chunk(COMMENT))
+                has_left = await has_ended(self._rules.still, self._context)
+            if not has_left:
+                await out.send(_chunk(COMMENT))
         ended = failed(Unauthenticated(), self._context)
         await out.send(_chunk(_next(ended.body) + COMPLETE))
 

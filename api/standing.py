@@ -9,7 +9,10 @@ from api.errors import Unauthenticated
 log = logging.getLogger(__name__)
 
 Still = Callable[[Context], Awaitable[bool]]
-"""Whether whoever a context was made for is still signed in; an unnamed visitor always stays."""
+"""Whether whoever a context was made for is still signed in; an unnamed visitor always stays.
+
+Asked when a connection is opened, to know who was there at the beginning, and now and then until it ends.
+"""
 
 
 async def has_ended(still: Still, context: Context) -> bool:

@@ -47,12 +47,14 @@ def _digest(slot: Slot) -> int:
 class Watch:
     """One search under observation. Watchers that fall too far behind are shown the whole picture again.
 
-    `tenant` is as it was when it was last looked at.
+    `tenant` is as it was when it was last looked at, `looks` how often that was since the first time: between two looks
+    nothing that a watch tells changes, while from one to the next all may, whether or not there is a step.
     """
 
     def __init__(self, tenant: Tenant, found: Availability) -> None:
         self.tenant = tenant
         self.revision = 0
+        self.looks = 0
         self.found = found
         self.watchers = 0
         self.ended = False
@@ -87,6 +89,7 @@ class Watch:
     def take(self, tenant: Tenant, found: Availability) -> bool:
         """The search's answer now; whether anything to be seen is different."""
         self.tenant = tenant
+        self.looks += 1
         picture, before = _picture(found), self._picture
         opened = tuple(slot for where, slot in picture.items() if before.get(where) != slot)
         taken = tuple(slot for where, slot in before.items() if picture.get(where) != slot)

@@ -91,12 +91,14 @@ class SlotSubscriptions:
         wanted = await searched_for(context, search, None)
         digest = digest_of_cursor(context, after) if after else None
         try:
-            async with context.use.watch_slots(context.tenant, wanted) as watch:
+            async with context.use.watch_slots(context.tenant, wanted, context.visitor) as watch:
                 context.watches(wanted)
                 step: Step | None = watch.begin(digest)
                 while step is not None:
                     context.renew_loaders()
                     yield SlotChanges.of(Shown(step, wanted), context)
                     step = await watch.following(step.revision)
+                    if step is not None and context.is_behind:
+                        step = watch.whole()
         except TooManyWatches:
             raise RateLimited("Too many different searches are watched: ask again in a while.") from None

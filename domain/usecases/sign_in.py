@@ -72,8 +72,12 @@ class SignIn:
             await work.commit()
         return secret, replace(viewer, expires_at=session.expires_at)
 
-    async def viewer(self, tenant: Tenant, secret: str) -> Viewer | None:
-        """Who a cookie stands for; None when it stands for nobody any more, or for another tenant's patient."""
+    async def viewer(self, tenant: Tenant, secret: str, *, touch: bool = True) -> Viewer | None:
+        """Who a cookie stands for; None when it stands for nobody any more, or for another tenant's patient.
+
+        With `touch` it is a sign of life, from which the session lives on. Without, nothing is written: who only leaves
+        a page open is as idle as who closes it.
+        """
         now = self.clock.now()
         async with self.start_work() as work:
             session = await work.sessions.get(tenant.id, _hash(secret))
@@ -82,10 +86,10 @@ class SignIn:
             patient = await work.patients.get(tenant.id, session.patient_id)
             if patient is None:
                 return None
-            if now >= session.last_seen_at + TOUCH_EVERY:
+            if touch and now >= session.last_seen_at + TOUCH_EVERY:
                 await work.sessions.touch(tenant.id, session.id, now)
                 await work.commit()
-        expires_at = min(session.expires_at, now + IDLE)
+        expires_at = min(session.expires_at, (now if touch else session.last_seen_at) + IDLE)
         return Viewer(patient=patient, authenticated_at=session.authenticated_at, expires_at=expires_at)
 
 

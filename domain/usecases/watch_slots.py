@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime, time, timedelta
 from random import uniform
 
 from domain.availability import Availability, Search
 from domain.changes import Change
 from domain.ports import Catalogue
+from domain.shares import Shares
 from domain.slot import Span
 from domain.tenant import Tenant
 from domain.timing import Timing
@@ -20,12 +21,15 @@ from domain.watch import Watch
 log = logging.getLogger(__name__)
 
 
+_Key = tuple[str, Search]
+
+
 class TooManyWatches(Exception):
-    """This process watches as many different searches as it may."""
+    """This process watches as many different searches as it may, or somebody as many as are their share."""
 
 
 class WatchSlots:
-    """One for a process: knows which searches are watched."""
+    """One for a process: knows which searches are watched, and by whom."""
 
     def __init__(self, find_slots: FindSlots, catalogue: Catalogue, news: News, timing: Timing, most: int) -> None:
         self._find_slots = find_slots
@@ -33,52 +37,80 @@ class WatchSlots:
         self._news = news
         self._timing = timing
         self._most = most
-        self._watches: dict[tuple[str, Search], asyncio.Task[Watch]] = {}
-        self._running: dict[Watch, asyncio.Task[None]] = {}
+        self._shares = Shares(most)
+        self._watches: dict[_Key, asyncio.Future[Watch]] = {}
+        self._running: dict[asyncio.Future[Watch], asyncio.Task[None]] = {}
 
     @asynccontextmanager
-    async def __call__(self, tenant: Tenant, search: Search) -> AsyncIterator[Watch]:
-        """The watch over a search, begun by its first watcher. Raises `TooManyWatches`."""
-        watch = await self._watch(tenant, search)
-        watch.watchers += 1
-        try:
-            yield watch
-        finally:
-            watch.watchers -= 1
+    async def __call__(self, tenant: Tenant, search: Search, owner: str) -> AsyncIterator[Watch]:
+        """The watch over a search, begun by its first watcher; the owner has it until they leave.
+
+        Raises `TooManyWatches`.
+        """
+        if not self.admits(tenant, search, owner):
+            raise TooManyWatches
+        with self.had_by(owner, tenant, search):
+            watch = await self._watch(tenant, search)
+            watch.watchers += 1
+            try:
+                yield watch
+            finally:
+                watch.watchers -= 1
 
     @property
     def count(self) -> int:
         return len(self._watches)
 
+    def admits(self, tenant: Tenant, search: Search, owner: str) -> bool:
+        """Whether it is no more than the owner's share to watch this, too."""
+        return self._shares.admits(owner, (tenant.id, search))
+
+    def had_by(self, owner: str, tenant: Tenant, search: Search) -> AbstractContextManager[None]:
+        """For who is shown what others watch: it counts as theirs, too, until the block ends."""
+        return self._shares.with_one_more(owner, (tenant.id, search))
+
     async def close(self) -> None:
         """Every watcher hears that it is over."""
-        for watch, task in list(self._running.items()):
-            watch.end()
+        running = list(self._running.values())
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _watch(self, tenant: Tenant, search: Search) -> Watch:
         key = (tenant.id, search)
         if key not in self._watches:
-            if len(self._watches) >= self._most:
-                raise TooManyWatches
-            self._watches[key] = asyncio.ensure_future(self._begun(tenant, search))
-        try:
-            return await asyncio.shield(self._watches[key])
-        except Exception:
-            self._watches.pop(key, None)
-            raise
+            self._make_room()
+            self._begin(key, tenant)
+        return await asyncio.shield(self._watches[key])
 
-    async def _begun(self, tenant: Tenant, search: Search) -> Watch:
-        """Listening comes before looking, so that nothing changes unheard between the two."""
+    def _make_room(self) -> None:
+        """A watch that has no watchers and only lingers gives way. Raises `TooManyWatches`."""
+        if len(self._watches) < self._most:
+            return
+        idle = next((key for key in self._watches if self._shares.have_none_of(key)), None)
+        if idle is None:
+            raise TooManyWatches
+        self._running[self._watches.pop(idle)].cancel()
+
+    def _begin(self, key: _Key, tenant: Tenant) -> None:
         ready: asyncio.Future[Watch] = asyncio.get_running_loop().create_future()
-        task = asyncio.ensure_future(self._observe(tenant, search, ready))
-        task.add_done_callback(lambda ended: _fail(ready, ended))
-        watch = await ready
-        self._running[watch] = task
-        return watch
+        self._watches[key] = ready
+        task = self._running[ready] = asyncio.ensure_future(self._observe(tenant, key[1], ready))
+        task.add_done_callback(lambda ended: self._ended(key, ready, ended))
+
+    def _ended(self, key: _Key, ready: "asyncio.Future[Watch]", ended: "asyncio.Task[None]") -> None:
+        """Also when it never began, and nobody is there any more to hear of it."""
+        self._forget(key, ready)
+        del self._running[ready]
+        _fail(ready, ended)
+
+    def _forget(self, key: _Key, ready: "asyncio.Future[Watch]") -> None:
+        """By then the key may be another watch's."""
+        if self._watches.get(key) is ready:
+            del self._watches[key]
 
     async def _observe(self, tenant: Tenant, search: Search, ready: "asyncio.Future[Watch]") -> None:
+        """Listening comes before looking, so that nothing changes unheard between the two."""
         concerned = _Concerned(tenant.id, search)
         with self._news.listening(concerned) as ear:
             watch = Watch(tenant, await self._find_slots(tenant, search, patient=True))
@@ -87,8 +119,7 @@ class WatchSlots:
             try:
                 await self._keep_looking(tenant, search, watch, ear, concerned)
             finally:
-                self._watches.pop((tenant.id, search), None)
-                self._running.pop(watch, None)
+                self._forget((tenant.id, search), ready)
                 watch.end()
 
     async def _keep_looking(
@@ -118,6 +149,7 @@ def _fail(ready: "asyncio.Future[Watch]", ended: "asyncio.Task[None]") -> None:
         ready.cancel()
     elif why := ended.exception():
         ready.set_exception(why)
+        ready.exception()  # told, also when everybody has left
 
 
 class _Concerned:
