@@ -161,12 +161,16 @@ class Availability:
         directives=[list_size(assumed_size=31, slicing_arguments=[], sized_fields=[])],
     )
     def days(self, info: Info) -> list[AvailableDay]:
-        days: dict[date, list[SlotEntity]] = {}
+        counts: dict[date, int] = {}
+        firsts: dict[date, SlotEntity] = {}
         for slot in self.found.slots:
-            days.setdefault(slot.start.date(), []).append(slot)
+            day = slot.start.date()
+            if day not in firsts:
+                firsts[day], counts[day] = slot, 0
+            counts[day] += 1
         return [
-            AvailableDay(day=day, slot_count=len(days[day]), first=self._slot(days[day][0], info.context))
-            for day in sorted(days)
+            AvailableDay(day=day, slot_count=counts[day], first=self._slot(firsts[day], info.context))
+            for day in sorted(firsts)
         ]
 
     @strawberry.field(

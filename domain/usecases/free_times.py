@@ -45,8 +45,8 @@ class Told:
     trouble: EhrUnavailable | None = None
 
 
-_Cell = tuple[Shelf, date, str]
-"""A day on a shelf, with the shelf's stamp: who asks after it was dropped does not take an answer from before."""
+_Place = tuple[Shelf, str]
+"""A shelf under its stamp: who asks after it was dropped does not take an answer from before."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,8 +59,7 @@ class _Flight:
     task: asyncio.Task[None] | None = None
 
 
-_NONE = _Flight()
-"""Nothing was asked."""
+_Flights = dict[Shelf, dict[date, _Flight]]
 
 
 def shelf_of(offering: Offering) -> Shelf:
@@ -78,7 +77,7 @@ class FreeTimes:
         self._clock = clock
         self._timing = timing
         self._seconds = seconds
-        self._flights: dict[_Cell, _Flight] = {}
+        self._flights: dict[_Place, dict[date, _Flight]] = {}
         self._silences: dict[Shelf, tuple[float, EhrUnavailable]] = {}
 
     async def __call__(self, endpoint: Endpoint, wishes: Sequence[Wish], *, patient: bool = False) -> Told:
@@ -93,17 +92,19 @@ class FreeTimes:
         silent = {shelf: trouble for shelf in old if (trouble := self._silence(shelf))}
         flights = self._under_way(endpoint, wanted, {s: d for s, d in old.items() if s not in silent}, known)
         if flights and (patient or self._lacks(known, old, now)):
-            await asyncio.gather(*(asyncio.shield(each.task) for each in set(flights.values()) if each.task))
+            under_way = {flight for own in flights.values() for flight in own.values()}
+            await asyncio.gather(*(asyncio.shield(each.task) for each in under_way if each.task))
         return self._told(wanted, known, flights, silent)
 
     def _old(self, known: Shelved, shelf: Shelf, wish: Wish, now: datetime) -> list[date]:
-        kept = known.days.get(shelf, {})
-        return [day for day in wish.days if not _is_from(kept.get(day), now, self._timing.fresh)]
+        kept, since = known.days.get(shelf, {}), now - self._timing.fresh
+        return [day for day in wish.days if not _is_from(kept.get(day), since, now)]
 
     def _lacks(self, known: Shelved, old: Mapping[Shelf, Sequence[date]], now: datetime) -> bool:
         """Whether there is a day of which nothing can be shown, not even what is stale."""
-        kept = (known.days.get(shelf, {}).get(day) for shelf, days in old.items() for day in days)
-        return any(not _is_from(each, now, self._timing.stale) for each in kept)
+        since = now - self._timing.stale
+        kept = ((known.days.get(shelf, {}), days) for shelf, days in old.items())
+        return any(not _is_from(own.get(day), since, now) for own, days in kept for day in days)
 
     def _silence(self, shelf: Shelf) -> EhrUnavailable | None:
         """An EHR that has just not answered is not asked again by everybody who comes."""
@@ -116,28 +117,28 @@ class FreeTimes:
         wanted: Mapping[Shelf, Wish],
         old: Mapping[Shelf, Sequence[date]],
         known: Shelved,
-    ) -> dict[tuple[Shelf, date], _Flight]:
+    ) -> _Flights:
         """Each day's own question: one that is joined for some days may know others from before they were dropped."""
-        flights: dict[tuple[Shelf, date], _Flight] = {}
+        flights: _Flights = {}
         own: dict[Shelf, list[date]] = {}
         for shelf, days in old.items():
-            for day in days:
-                if flight := self._flights.get((shelf, day, known.stamps[shelf])):
-                    flights[shelf, day] = flight
-                else:
-                    own.setdefault(shelf, []).append(day)
+            known_here = self._flights.get((shelf, known.stamps[shelf]), {})
+            flights[shelf] = {day: known_here[day] for day in days if day in known_here}
+            if missing := [day for day in days if day not in known_here]:
+                own[shelf] = missing
         if own:
             wishes = [Wish(offering=wanted[shelf].offering, days=days) for shelf, days in own.items()]
             started = self._start(endpoint, wishes, known)
-            flights.update({(shelf, day): started for shelf, days in own.items() for day in days})
+            for shelf, days in own.items():
+                flights[shelf].update(dict.fromkeys(days, started))
         return flights
 
     def _start(self, endpoint: Endpoint, wishes: Sequence[Wish], known: Shelved) -> _Flight:
         flight = _Flight()
-        shelves = [(shelf_of(wish.offering), wish.days) for wish in wishes]
-        cells = [(shelf, day, known.stamps[shelf]) for shelf, days in shelves for day in days]
-        self._flights.update(dict.fromkeys(cells, flight))
-        flight.task = asyncio.ensure_future(self._ask(endpoint, wishes, known, flight, cells))
+        places = [((shelf, known.stamps[shelf]), wish.days) for wish in wishes for shelf in (shelf_of(wish.offering),)]
+        for place, days in places:
+            self._flights.setdefault(place, {}).update(dict.fromkeys(days, flight))
+        flight.task = asyncio.ensure_future(self._ask(endpoint, wishes, known, flight, places))
         flight.task.add_done_callback(_tell_of_bug)
         return flight
 
@@ -147,13 +148,16 @@ class FreeTimes:
         wishes: Sequence[Wish],
         known: Shelved,
         flight: _Flight,
-        cells: Sequence[_Cell],
+        places: Sequence[tuple[_Place, Sequence[date]]],
     ) -> None:
         try:
             await asyncio.gather(*(self._ask_for(endpoint, own, known, flight) for own in _asked_together(wishes)))
         finally:
-            for cell in cells:
-                del self._flights[cell]
+            for place, days in places:
+                for day in days:
+                    del self._flights[place][day]
+                if not self._flights[place]:
+                    del self._flights[place]
 
     async def _ask_for(self, endpoint: Endpoint, wishes: Sequence[Wish], known: Shelved, flight: _Flight) -> None:
         """Wishes of one stretch of days in one zone: every day of it is known afterwards."""
@@ -187,27 +191,27 @@ class FreeTimes:
         self,
         wanted: Mapping[Shelf, Wish],
         known: Shelved,
-        flights: Mapping[tuple[Shelf, date], _Flight],
+        flights: _Flights,
         silent: Mapping[Shelf, EhrUnavailable],
     ) -> Told:
         """The newest of what is known of each day: just told, kept, or told before the EHR fell silent."""
         now = self._clock.now()
+        fresh, usable = now - self._timing.fresh, now - self._timing.stale
         days: dict[Shelf, dict[date, DayTimes]] = {}
         stale = missing = False
         for shelf, wish in wanted.items():
-            days[shelf] = {}
+            kept, own = known.days.get(shelf, {}), days.setdefault(shelf, {})
+            told, partly = _from_flights(shelf, flights.get(shelf, {}))
             for day in wish.days:
-                flight = flights.get((shelf, day), _NONE)
-                if just_told := flight.told.get(shelf, {}).get(day):
-                    days[shelf][day] = just_told
-                elif (kept := known.days.get(shelf, {}).get(day)) and _is_from(kept, now, self._timing.stale):
-                    days[shelf][day] = kept
-                    stale = stale or not _is_from(kept, now, self._timing.fresh)
+                if day in told:
+                    own[day] = told[day]
+                elif _is_from(kept.get(day), usable, now):
+                    own[day] = kept[day]
+                    stale = stale or kept[day].as_of < fresh
                 else:
                     missing = True
-                    if (part := flight.partly.get(shelf, {}).get(day)) and part.times:
-                        days[shelf][day] = part
-        fell_silent = (flight.silent.get(shelf) for (shelf, _), flight in flights.items())
+                    own.update({day: partly[day]} if day in partly else {})
+        fell_silent = (f.silent.get(shelf) for shelf, under_way in flights.items() for f in under_way.values())
         return Told(
             days=days,
             as_of=min((each.as_of for own in days.values() for each in own.values()), default=None),
@@ -217,15 +221,25 @@ class FreeTimes:
         )
 
 
+def _from_flights(shelf: Shelf, under_way: Mapping[date, _Flight]) -> tuple[dict[date, DayTimes], dict[date, DayTimes]]:
+    """What was told of each day by its own question: as a whole, and before the EHR fell silent."""
+    whole: dict[date, DayTimes] = {}
+    partly: dict[date, DayTimes] = {}
+    for flight in set(under_way.values()):
+        for found, told in ((whole, flight.told.get(shelf, {})), (partly, flight.partly.get(shelf, {}))):
+            found.update({day: told[day] for day, own in under_way.items() if own is flight and day in told})
+    return whole, {day: part for day, part in partly.items() if part.times}
+
+
 def _tell_of_bug(task: asyncio.Task[None]) -> None:
     """Nobody may be waiting for it."""
     if not task.cancelled() and (bug := task.exception()):
         log.error("free times could not be asked for", exc_info=bug)
 
 
-def _is_from(kept: DayTimes | None, now: datetime, last: timedelta) -> bool:
-    """Whether it was told in the `last` so much. The clock went back where it is from the future: then nobody knows."""
-    return kept is not None and now - last <= kept.as_of <= now
+def _is_from(kept: DayTimes | None, since: datetime, now: datetime) -> bool:
+    """Whether it was told since then. The clock went back where it is from the future: then nobody knows."""
+    return kept is not None and since <= kept.as_of <= now
 
 
 def _asked_together(wishes: Sequence[Wish]) -> Iterable[Sequence[Wish]]:
