@@ -95,8 +95,9 @@ class TakeInChanges:
         news = [c for c in changes if not self._is_echo(c, ours, staff)]
         await self._tell(endpoint, staff, news)
         waiting = (await self.reads.get(endpoint.tenant_id, pending)).values()
-        open_here = (ours[c.key] for c in changes if c.key in ours and (c in news or ours[c.key].asked))
-        bookings = {booking.id: booking for booking in (*waiting, *open_here)}
+        changed = (ours[c.key] for c in news if c.key in ours)
+        asked = (booking for booking in ours.values() if booking.asked)
+        bookings = {booking.id: booking for booking in (*waiting, *changed, *asked)}
         told = {ours[c.key].id: c for c in changes if c.key in ours}
         looked = await self._looked_at_all(endpoint, list(bookings.values()), told)
         claims = [each for each in looked if isinstance(each, Claim) and not _agrees(each, staff)]
