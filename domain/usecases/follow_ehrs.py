@@ -90,9 +90,7 @@ class FollowEhrs:
         return len(feeds)
 
     async def _endpoints(self) -> Mapping[tuple[str, str], Endpoint]:
-        tenants = await self.catalogue.tenants()
-        found = await asyncio.gather(*(self.catalogue.endpoints(tenant.id) for tenant in tenants))
-        return {(each.tenant_id, each.id): each for endpoints in found for each in endpoints}
+        return {(each.tenant_id, each.id): each for each in await self.catalogue.endpoints_of_all()}
 
     async def _listen(self, feed: Feed, endpoint: Endpoint) -> None:
         try:

@@ -63,6 +63,12 @@ class SqlCatalogue:
         statement = select(*columns(ENDPOINT)).where(E.tenant_id == tenant_id, E.active)
         return [endpoint_of(row) for row in await self._reads.rows(statement.order_by(E.id))]
 
+    async def endpoints_of_all(self) -> Sequence[Endpoint]:
+        E = ENDPOINT.c
+        served = select(TENANT.c.tenant_id).where(TENANT.c.active)
+        statement = select(*columns(ENDPOINT)).where(E.active, E.tenant_id.in_(served))
+        return [endpoint_of(row) for row in await self._reads.rows(statement.order_by(E.tenant_id, E.id))]
+
     async def endpoints_by_id(self, tenant_id: str, ids: Sequence[str]) -> Mapping[str, Endpoint]:
         statement = select(*columns(ENDPOINT)).where(ENDPOINT.c.tenant_id == tenant_id)
         return await self._by(ENDPOINT.c.id, ids, statement, endpoint_of)

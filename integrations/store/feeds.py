@@ -22,10 +22,12 @@ class SqlFeeds:
         self._insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
 
     async def ensure(self, endpoints: Sequence[tuple[str, str]], now: datetime, interval: float) -> None:
-        for tenant_id, endpoint_id in endpoints:
-            new = {"tenant_id": tenant_id, "endpoint_id": endpoint_id, "due_at": now, "interval": interval}
-            start = {"seen": (), "pending": (), "failures": 0, "requests": 0, "hooks": {}, "heard": {}}
-            await self._connection.execute(self._insert(FEED).values(**new, **start).on_conflict_do_nothing())
+        if not endpoints:
+            return
+        start = {"due_at": now, "interval": interval, "seen": (), "pending": ()}
+        start |= {"failures": 0, "requests": 0, "hooks": {}, "heard": {}}
+        rows = [{"tenant_id": tenant_id, "endpoint_id": endpoint_id, **start} for tenant_id, endpoint_id in endpoints]
+        await self._connection.execute(self._insert(FEED).values(rows).on_conflict_do_nothing())
 
     async def claim(
         self, owner: str, now: datetime, until: datetime, limit: int, *, only: tuple[str, str] | None = None

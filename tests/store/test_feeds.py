@@ -5,10 +5,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from domain.catalogue import Seed
 from domain.endpoint import Dialect, Endpoint
 from domain.ports import Feed
+from integrations.store.catalogue import SqlCatalogue
+from integrations.store.engine import connected
+from integrations.store.tables import TENANT
 from integrations.store.work import StartSqlWork
 from tests.store.making import NOW, TENANTS, make_tenant
 
@@ -47,6 +51,30 @@ async def finish(start: StartSqlWork, owner: str, feed: Feed, now=NOW) -> bool:
 async def test_one_of_many_gets_a_feed(feeds):
     claimed = await asyncio.gather(*(claim(feeds, f"process {n}") for n in range(8)))
     assert [len(each) for each in claimed if each] == [1]
+
+
+async def test_many_feeds_are_made_by_one_statement(start, statements):
+    async with start() as work:
+        for tenant_id in TENANTS:
+            await work.catalogue.put_seed(Seed(tenant=make_tenant(tenant_id), endpoints=[an_endpoint(tenant_id)]))
+        with statements() as seen:
+            await work.feeds.ensure([(tenant_id, "fjord") for tenant_id in TENANTS], NOW, 15.0)
+        await work.feeds.ensure([], NOW, 15.0)
+        await work.commit()
+    assert len([each for each in seen if "INSERT" in each]) == 1
+    assert {each.tenant_id for each in await claim(start, "one")} == set(TENANTS)
+
+
+async def test_every_served_tenants_endpoints_are_one_statement(feeds, engine, statements):
+    catalogue = SqlCatalogue(engine)
+    with statements() as seen:
+        found = await catalogue.endpoints_of_all()
+    assert {each.tenant_id for each in found} == set(TENANTS)
+    assert len([each for each in seen if "SELECT" in each]) == 1
+    async with connected(engine.execution_options(writes=True)) as connection:
+        await connection.execute(update(TENANT).where(TENANT.c.tenant_id == "syd").values(active=False))
+        await connection.commit()
+    assert {each.tenant_id for each in await catalogue.endpoints_of_all()} == set(TENANTS) - {"syd"}
 
 
 async def test_a_feed_that_exists_is_left_as_it_is(feeds):
