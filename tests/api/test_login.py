@@ -27,7 +27,7 @@ LIFETIME, CAP = timedelta(seconds=600), timedelta(seconds=900)
 def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
     """The house's clock; the identity provider keeps the real time."""
     moved = MovableClock()
-    monkeypatch.setattr("api.bootstrap.SystemClock", lambda: moved)
+    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
     return moved
 
 

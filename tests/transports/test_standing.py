@@ -29,7 +29,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
     moved = MovableClock()
-    monkeypatch.setattr("api.bootstrap.SystemClock", lambda: moved)
+    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
     return moved
 
 

@@ -1,0 +1,16 @@
+"""The one place that sees every layer: puts the adapters behind the ports."""
+
+from api.bootstrap.commands import build_app, import_seed, migrate, sandbox_apps, work
+from api.bootstrap.house import EXPECTED, Unready, open_house, ready_house
+
+__all__ = [
+    "EXPECTED",
+    "Unready",
+    "build_app",
+    "import_seed",
+    "migrate",
+    "open_house",
+    "ready_house",
+    "sandbox_apps",
+    "work",
+]

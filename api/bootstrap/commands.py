@@ -1,0 +1,94 @@
+"""What the commands do: serve, work, import, migrate, and put up the demo's surroundings."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
+
+from api.app import House, create_app
+from api.bootstrap.house import oidc_settings, open_house, ready_house
+from api.calendar import calendar_route
+from api.health import health_routes
+from api.login import Login, provider_key
+from api.settings import Settings
+from api.webhooks import webhook_route
+from api.worker import work_forever
+from domain.tenant import Tenant
+from integrations.oidc.attempts import LoginAttempt
+from integrations.oidc.login import BrowserLogin, LoginFailed
+from integrations.sandbox.ehr import create_ehr
+from integrations.sandbox.identity import create_identity_provider
+from integrations.sandbox.identity_clients import APP, web_client
+from integrations.sandbox.people import as_ehr_patients
+from integrations.sandbox.world_no import NORWAY
+from integrations.sandbox.world_se import SWEDEN
+from integrations.store.migrate import upgrade
+from integrations.store.seed import read_seed
+
+
+async def build_app(settings: Settings) -> Starlette:
+    """The whole API. Raises as `ready_house` does."""
+    async with ready_house(settings) as looking:
+        tenants = await looking.catalogue.tenants()
+    house = open_house(settings)
+    health = health_routes(house.database_ready, house.redis_ready)
+    routes = [_login(house, tenants), calendar_route(house.context), webhook_route(house.use), *health]
+    return create_app(house, routes)
+
+
+def _login(house: House, tenants: Sequence[Tenant]) -> BaseRoute:
+    base = oidc_settings(house.settings)
+    providers = {
+        provider_key(tenant, provider.id): replace(base, kc_idp_hint=provider.hint)
+        for tenant in tenants
+        for provider in tenant.identity_providers
+    }
+    login = Login(
+        browser=BrowserLogin(providers, house.clock),
+        attempt=LoginAttempt,
+        failed=LoginFailed,
+        tenants=house.tenants,
+        use=house.use,
+        signer=house.signer,
+        base_url=house.settings.base_url,
+        secret=house.settings.secret,
+        https=house.settings.is_https,
+    )
+    return Mount("/login", login.app())
+
+
+async def import_seed(settings: Settings, places: Mapping[str, str]) -> list[str]:
+    """Import the seed file's catalogue; returns the endpoints that did not answer.
+
+    Raises `SeedInvalid`, or as `ready_house` does.
+    """
+    async with ready_house(settings) as house:
+        return await house.use.import_catalogue(read_seed(Path(settings.seed), places=places))
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the database to this version. Raises `StoreUnreachable`."""
+    asyncio.run(upgrade(settings.database_url))
+
+
+async def work(settings: Settings, started: Callable[[], None]) -> None:
+    """The worker alone, until it is cancelled; `started` is called when all is well."""
+    async with ready_house(settings) as house:
+        started()
+        await work_forever(house.use, settings.rhythm())
+
+
+def sandbox_apps(settings: Settings) -> dict[int, Starlette]:
+    """The demo's surroundings by port: two record systems and an identity provider, keeping their state on disk."""
+    kept = Path(settings.demo_dir)
+    back_to = f"{settings.base_url}/"
+    return {
+        settings.demo_ehr_no_port: create_ehr(NORWAY, state=kept / "ehr-no.json", people=as_ehr_patients("NO")),
+        settings.demo_ehr_se_port: create_ehr(SWEDEN, state=kept / "ehr-se.json", people=as_ehr_patients("SE")),
+        settings.demo_oidc_port: create_identity_provider(
+            issuer=settings.oidc_issuer, key_file=kept / "identity-key.json", clients=(APP, web_client(back_to))
+        ),
+    }

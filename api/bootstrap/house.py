@@ -1,0 +1,93 @@
+"""Everything a process needs, opened and closed together."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from api.app import House
+from api.auth import WhoAsks
+from api.bootstrap.shared import redis_ready, shared_by
+from api.bootstrap.wiring import use_cases
+from api.settings import Settings
+from api.signing import Signer
+from api.tenants import TenantDirectory
+from domain.ports import Clock
+from domain.usecases.sign_in import SignIn
+from integrations.clock import SystemClock
+from integrations.fhir.ehrs import FhirEhrs
+from integrations.oidc.bearer import BearerTokens, IdentityProviderUnavailable, TokenRefused
+from integrations.oidc.provider import OidcSettings
+from integrations.store.booking_reads import SqlBookingReads
+from integrations.store.catalogue import SqlCatalogue
+from integrations.store.engine import StoreUnreachable, open_engine
+from integrations.store.migrate import current_is_head
+from integrations.store.seed import SeedInvalid
+
+
+class Unready(Exception):
+    """The database is there but not as this version needs it; one line says what to do."""
+
+
+EXPECTED = (StoreUnreachable, SeedInvalid, Unready)
+"""Failures of the surroundings: told in one line, without a traceback."""
+
+
+def open_house(settings: Settings) -> House:
+    """Opens nothing yet: connections are made when first needed. `House.close` ends them."""
+    engine = open_engine(settings.database_url, pool_size=settings.database_pool)
+    shared, clock, catalogue = shared_by(settings), SystemClock(), SqlCatalogue(engine)
+    ehrs = FhirEhrs(os.environ, shared.pace)
+    use = use_cases(engine, ehrs, clock, settings, shared)
+
+    async def close() -> None:
+        await use.watch_slots.close()
+        for each in (ehrs.close, *(redis.aclose for redis in shared.clients), engine.dispose):
+            await each()
+
+    return House(
+        settings=settings,
+        catalogue=catalogue,
+        reads=SqlBookingReads(engine),
+        clock=clock,
+        use=use,
+        signer=Signer(settings.secret.encode()),
+        tenants=TenantDirectory(catalogue),
+        who_asks=_who_asks(settings, use.sign_in, clock),
+        limiter=shared.limiter,
+        database_ready=partial(current_is_head, engine),
+        redis_ready=partial(redis_ready, next(iter(shared.clients), None)),
+        close=close,
+    )
+
+
+def _who_asks(settings: Settings, sign_in: SignIn, clock: Clock) -> WhoAsks:
+    return WhoAsks(
+        sign_in=sign_in,
+        bearer=BearerTokens(oidc_settings(settings), clock),
+        refused=TokenRefused,
+        unavailable=IdentityProviderUnavailable,
+        https=settings.is_https,
+    )
+
+
+def oidc_settings(settings: Settings) -> OidcSettings:
+    return OidcSettings(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret or None,
+        audience=settings.oidc_audience,
+        synthetic_allowed=settings.synthetic_people,
+    )
+
+
+@asynccontextmanager
+async def ready_house(settings: Settings) -> AsyncIterator[House]:
+    """Closed at the end. Raises `Unready` for a database that is not migrated, `StoreUnreachable` for none."""
+    house = open_house(settings)
+    try:
+        if not await house.database_ready():
+            raise Unready("the database is not migrated: run `python -m api migrate` first")
+        yield house
+    finally:
+        await house.close()

@@ -1,0 +1,97 @@
+"""The use cases, each with the adapters that it needs."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api.bootstrap.shared import Shared
+from api.settings import Settings
+from api.signing import Signer
+from api.webhooks import hook_url
+from domain.endpoint import Endpoint
+from domain.ports import Clock, Hook
+from domain.usecases import UseCases
+from domain.usecases.change_booking import CancelBooking, Changing, RescheduleBooking
+from domain.usecases.confirm_booking import ConfirmBooking
+from domain.usecases.find_slots import FindSlots
+from domain.usecases.follow_ehrs import FollowEhrs
+from domain.usecases.free_times import FreeTimes
+from domain.usecases.hear_notification import HearNotification
+from domain.usecases.hold_slot import HoldSlot
+from domain.usecases.import_catalogue import ImportCatalogue
+from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
+from domain.usecases.news import ForgetChanges, News
+from domain.usecases.reconcile import Reconcile
+from domain.usecases.see_sources import SeeSources
+from domain.usecases.sign_in import SignIn
+from domain.usecases.take_in_changes import TakeInChanges
+from domain.usecases.visits import Visits
+from domain.usecases.watch_bookings import WatchBookings
+from domain.usecases.watch_slots import WatchSlots
+from integrations.fhir.ehrs import FhirEhrs
+from integrations.store.booking_reads import SqlBookingReads
+from integrations.store.catalogue import SqlCatalogue
+from integrations.store.changes import SqlChangeLog
+from integrations.store.feeds import SqlFeedReads
+from integrations.store.sealing import Sealing
+from integrations.store.work import StartSqlWork
+
+
+def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Settings, shared: Shared) -> UseCases:
+    timing, changes, reads = settings.timing(), SqlChangeLog(engine), SqlBookingReads(engine)
+    news = News(shared.times, shared.bus, changes)
+    start = StartSqlWork(engine, Sealing(settings.secret), clock, news.spread)
+    stored: dict[str, Any] = {"catalogue": SqlCatalogue(engine), "start_work": start}
+    timed: dict[str, Any] = {"clock": clock, "timing": timing}
+    visits = Visits(**stored, ehrs=ehrs)
+    free = FreeTimes(shared.times, ehrs, clock, timing)
+    found: dict[str, Any] = {"reads": reads, "ehrs": ehrs, "visits": visits}
+    find = FindSlots(catalogue=stored["catalogue"], **found, free_times=free, **timed)
+    return UseCases(
+        find_slots=find,
+        watch_slots=WatchSlots(find, stored["catalogue"], news, timing, settings.most_watches),
+        watch_bookings=WatchBookings(reads=reads, changes=changes, news=news, **timed),
+        reconcile=Reconcile(reads=reads, start_work=start, visits=visits, **timed),
+        see_sources=SeeSources(catalogue=stored["catalogue"], ehrs=ehrs, **timed),
+        sign_in=SignIn(start_work=start, clock=clock),
+        import_catalogue=ImportCatalogue(start_work=start, ehrs=ehrs, timing=timing),
+        news=news,
+        forget_changes=ForgetChanges(changes=changes, clock=clock),
+        **_booking(stored, found, find, timed),
+        **_listening(stored, found, SqlFeedReads(engine), timed, settings),
+    )
+
+
+def _booking(stored: dict[str, Any], found: dict[str, Any], find: FindSlots, timed: dict[str, Any]) -> dict[str, Any]:
+    start, clock, visits = stored["start_work"], timed["clock"], found["visits"]
+    hold = HoldSlot(**stored, **found, find_slots=find, **timed)
+    changing = Changing(**stored, visits=visits, **timed)
+    return {
+        "hold_slot": hold,
+        "release_hold": ReleaseHold(start_work=start, clock=clock),
+        "renew_hold": RenewHold(start_work=start, **timed),
+        "expire_holds": ExpireHolds(start_work=start, clock=clock),
+        "confirm_booking": ConfirmBooking(**stored, visits=visits, hold_slot=hold, **timed),
+        "reschedule_booking": RescheduleBooking(changing=changing, hold_slot=hold),
+        "cancel_booking": CancelBooking(changing=changing),
+    }
+
+
+def _listening(
+    stored: dict[str, Any], found: dict[str, Any], feeds: SqlFeedReads, timed: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
+    ehrs, signer = found["ehrs"], Signer(settings.secret.encode())
+    take_in = TakeInChanges(**stored, reads=found["reads"], visits=found["visits"], **timed)
+
+    def secret(endpoint: Endpoint) -> str:
+        return signer.seal(f"hook:{endpoint.tenant_id}", endpoint.id.encode())
+
+    def hook(endpoint: Endpoint, until: datetime) -> Hook:
+        url = hook_url(settings.base_url, endpoint.tenant_id, endpoint.id)
+        return Hook(url=url, secret=secret(endpoint), until=until)
+
+    return {
+        "follow_ehrs": FollowEhrs(**stored, take_in=take_in, ehrs=ehrs, hook=hook, feeds=feeds, **timed),
+        "hear_notification": HearNotification(**stored, take_in=take_in, ehrs=ehrs, secret=secret, **timed),
+    }
