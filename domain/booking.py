@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -61,6 +61,8 @@ class Booking:
     `reference` is short and speakable. `moves_booking_id` marks a hold made to move that booking. `ehr_id` is the
     EHR's Appointment. `asked` with `asked_at` says which question to the EHR is open; `empty_reads` how often it was
     looked for in vain, `check_at` when to look next. `failure` is the refusal code a failed confirm was answered with.
+    `held_in_ehr`: the EHR keeps the time as well, under `ehr_id` while it is HELD. `made_elsewhere`: booked past us, by
+    phone say. `no_change_within` is the EHR's own limit before the start, under whatever the clinic's rules say.
     """
 
     tenant_id: str
@@ -89,6 +91,9 @@ class Booking:
     empty_reads: int = 0
     failure: str | None = None
     cancel_reason: str | None = None
+    held_in_ehr: bool = False
+    made_elsewhere: bool = False
+    no_change_within: timedelta = timedelta()
 
     def lapsed(self, now: datetime) -> bool:
         return self.status is S.HELD and self.expires_at <= now

@@ -20,6 +20,14 @@ class News(StrEnum):
     TOPICS = "topics"  # R5 topics in R4 (Subscriptions Backport): numbered events
 
 
+class FindsBy(StrEnum):
+    """What an EHR can look for an Appointment by, when an answer was lost."""
+
+    BOTH = "both"  # our booking number; where that finds nothing, patient, start and practitioner
+    NUMBER = "number"  # our number alone: what it does not find by it is not there
+    PERSON = "person"  # it knows nothing of our numbers
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """An EHR of one tenant. Everything but the first four fields has a default that suits most servers.
@@ -31,6 +39,8 @@ class Endpoint:
     `calls_per_second` is what the EHR allows all of us together, 0 for as many as it takes; `longest_wait` is how long
     a call may wait for its turn before it is given up. `signs_news`: it signs what it sends (HMAC-SHA256), and what it
     does not sign is not believed. `topics` is where the canonical addresses of its topics begin.
+    `finds_by` says what it can be asked for. `holds`: it has `$hold`, so that a held time is kept there too.
+    `no_change_within` is its own limit before the start, under which nothing can be moved or cancelled online.
     """
 
     tenant_id: str
@@ -51,3 +61,6 @@ class Endpoint:
     news: News = News.POLL
     signs_news: bool = False
     topics: str = "https://sandbox.example/topics"
+    finds_by: FindsBy = FindsBy.BOTH
+    holds: bool = False
+    no_change_within: timedelta = timedelta()

@@ -18,7 +18,7 @@ _AS_THEY_ARE = (
     *("tenant_id", "id", "reference", "version", "created_at", "expires_at", "rules", "patient_id"),
     *("moves_booking_id", "any_practitioner", "renewed", "ehr_id", "booked_at", "moves_made", "comment"),
     *("terms_version", "sms_confirmation", "sms_to", "asked_at", "check_at", "empty_reads", "failure"),
-    "cancel_reason",
+    *("cancel_reason", "held_in_ehr", "made_elsewhere", "no_change_within"),
 )
 _OF_THE_SLOT = ("endpoint_id", "offer_id", "clinic_id", "treatment_id", "practitioner_id", "resources", "time_zone")
 

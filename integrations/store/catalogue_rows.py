@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Table, Text, type_coerce
 
 from domain.clinic import Address, Area, Clinic, ClinicBooking, GeoPoint, Image, OpeningHours
-from domain.endpoint import Dialect, Endpoint, News
+from domain.endpoint import Dialect, Endpoint, FindsBy, News
 from domain.offer import Offer, Price
 from domain.practitioner import Practitioner
 from domain.rules import RuleValues
@@ -30,6 +30,8 @@ _words = msgspec.json.Decoder(tuple[str, ...]).decode
 _image = msgspec.json.Decoder(Image | None).decode
 _hours = msgspec.json.Decoder(tuple[OpeningHours, ...]).decode
 _rules = msgspec.json.Decoder(RuleValues).decode
+
+_WORDS_OF_ENDPOINTS = {"dialect": Dialect, "news": News, "finds_by": FindsBy}
 
 
 def folded(*words: str | None) -> str:
@@ -47,12 +49,12 @@ def columns(table: Table) -> tuple[ColumnElement[Any], ...]:
 
 def endpoint_of(row: AnyRow) -> Endpoint:
     values = {c.name: row._mapping[f"endpoint_{c.name}"] for c in ENDPOINT.c if c.name not in ("active", "edited")}
-    return Endpoint(**{**values, "dialect": Dialect(values["dialect"]), "news": News(values["news"])})
+    return Endpoint(**{**values, **{name: kind(values[name]) for name, kind in _WORDS_OF_ENDPOINTS.items()}})
 
 
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     values = {c.name: getattr(endpoint, c.name) for c in ENDPOINT.c if c.name not in ("active", "edited")}
-    return {**values, "dialect": endpoint.dialect.value, "news": endpoint.news.value}
+    return {**values, **{name: values[name].value for name in _WORDS_OF_ENDPOINTS}}
 
 
 def area_of(row: AnyRow) -> Area:

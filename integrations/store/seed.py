@@ -92,7 +92,7 @@ class _SeedFile:
         return ((dict(table), f"{name}[{n}]") for n, table in enumerate(tables))
 
     def _endpoint(self, table: dict[str, Any], place: str) -> Endpoint:
-        for name in ("longest_delay", "longest_wait"):
+        for name in ("longest_delay", "longest_wait", "no_change_within"):
             with _at(f"{place}.{name}_seconds"):
                 if f"{name}_seconds" in table:
                     table[name] = timedelta(seconds=msgspec.convert(table.pop(f"{name}_seconds"), int))

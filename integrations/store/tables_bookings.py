@@ -4,7 +4,7 @@ The guard itself is made by the migration, an exclusion constraint on PostgreSQL
 can express neither for both. A booking has no foreign keys into the catalogue, which it may outlive.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from sqlmodel import Field
 
 from domain.rules import BookingRules
 from integrations.store.tables import WORDS, StoreRow, table_of
-from integrations.store.types import Instant, Json
+from integrations.store.types import Instant, Json, Seconds
 
 GUARD = "booking_one_patient_at_a_time"
 """The constraint's name, and what the triggers say when they refuse."""
@@ -93,6 +93,9 @@ class BookingRow(StoreRow, table=True):
     empty_reads: int
     failure: str | None = None
     cancel_reason: str | None = None
+    held_in_ehr: bool
+    made_elsewhere: bool
+    no_change_within: timedelta = Field(sa_type=Seconds)
 
 
 class BookingStepRow(StoreRow, table=True):

@@ -43,6 +43,9 @@ class EndpointRow(StoreRow, table=True):
     news: str
     signs_news: bool
     topics: str
+    finds_by: str
+    holds: bool
+    no_change_within: timedelta = Field(sa_type=Seconds)
     active: bool
     edited: Any = Field(sa_type=WORDS, nullable=False)
 
