@@ -114,8 +114,10 @@ class Booking:
 
     def unsettled(self, check_at: datetime, empty_reads: int) -> "Booking":
         """Looked for in the EHR without a verdict yet."""
-        status = S.UNKNOWN if self.status in (S.CONFIRMING, S.CANCELLING) else self.status
-        return replace(self, status=status, version=self.version + 1, check_at=check_at, empty_reads=empty_reads)
+        looked = replace(self, check_at=check_at, empty_reads=empty_reads)
+        if self.status in (S.CONFIRMING, S.CANCELLING):
+            return looked.becomes(S.UNKNOWN)
+        return replace(looked, version=self.version + 1)
 
     def answered(self, status: BookingStatus, **changes: Any) -> "Booking":
         """The question is closed."""

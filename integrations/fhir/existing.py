@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from domain.endpoint import Endpoint
+from domain.endpoint import Endpoint, FindsBy
 from domain.ports import AppointmentState, EhrAppointment, EhrUnavailable, Visit
 from domain.refusals import Refused, RejectedByEhr
 from integrations.fhir.client import FhirClient, after_writing, only_reading, path_to, token
@@ -70,19 +70,29 @@ class Existing:
     async def _search(self, visit: Visit, ours_alone: bool) -> Held | None:
         """Servers that do not index the number find nothing by it: only who, when and with whom says it is not there.
 
-        A server that looked for the number, and refuses to look for the patient, is believed.
+        A server that looked for the number, and refuses to look for the patient, is believed. So is one of which the
+        endpoint says that it finds whatever carries our number.
         """
-        try:
-            found, obeyed = await self._by_number(visit)
-        except FhirFailure:
-            found, obeyed = [], False
-        if not found and not (obeyed and ours_alone):
+        found, obeyed = await self._numbered(visit)
+        by_person = self.endpoint.finds_by is not FindsBy.NUMBER
+        if not found and by_person and not (obeyed and ours_alone):
             try:
                 found = [each async for each in self._by_person(visit)]
             except FhirFailure:
                 if not obeyed:
                     raise
         return _best([_held(each, raw) for each, raw in found])
+
+    async def _numbered(self, visit: Visit) -> tuple[list[tuple[Appointment, Raw]], bool]:
+        """As below; nothing, and not obeyed, where the server cannot look for numbers. Raises where it must."""
+        if self.endpoint.finds_by is FindsBy.PERSON:
+            return [], False
+        try:
+            return await self._by_number(visit)
+        except FhirFailure:
+            if self.endpoint.finds_by is FindsBy.NUMBER:
+                raise
+            return [], False
 
     async def _by_number(self, visit: Visit) -> tuple[list[tuple[Appointment, Raw]], bool]:
         """Those with our number, and whether the server looked for it at all: one that does not answers others too."""

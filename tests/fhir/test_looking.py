@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.endpoint import Dialect
+from domain.endpoint import Dialect, FindsBy
 from domain.ports import AppointmentState, Ehr, EhrUnavailable
 from integrations.fhir.ehrs import ADAPTERS
 from tests.fhir.conftest import KARI, PATIENCE
@@ -26,9 +26,9 @@ def with_patient(id: str, **actor: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def asking(dialect: Dialect, *answers: bytes) -> AsyncIterator[tuple[Scripted, Ehr]]:
+async def asking(dialect: Dialect, *answers: bytes, **settings: Any) -> AsyncIterator[tuple[Scripted, Ehr]]:
     async with scripted(*answers) as (server, client):
-        yield server, ADAPTERS[dialect](client, endpoint_at(server.url, dialect))
+        yield server, ADAPTERS[dialect](client, replace(endpoint_at(server.url, dialect), **settings))
 
 
 def asked(server: Scripted) -> list[str]:
@@ -92,3 +92,22 @@ async def test_what_the_clinic_may_have_booked_itself_is_not_abandoned(dialect: 
     async with asking(dialect, bundle(), bundle(with_patient("ap:1", identifier=WHO))) as (server, ehr):
         await ehr.abandon(replace(VISIT, reference=""), PATIENCE)
     assert asked(server) == [BY_NUMBER]
+
+
+async def test_a_server_that_finds_every_number_is_asked_for_nothing_else(dialect: Dialect) -> None:
+    async with asking(dialect, bundle(), finds_by=FindsBy.NUMBER) as (server, ehr):
+        assert await ehr.look_up(VISIT, PATIENCE) is None
+    assert asked(server) == [BY_NUMBER]
+
+
+async def test_one_that_is_said_to_find_numbers_and_refuses_to_says_nothing(dialect: Dialect) -> None:
+    async with asking(dialect, refusal("not-supported", 400), finds_by=FindsBy.NUMBER) as (_, ehr):
+        with pytest.raises(EhrUnavailable):
+            await ehr.look_up(VISIT, PATIENCE)
+
+
+async def test_a_server_that_knows_no_numbers_is_not_asked_for_one(dialect: Dialect) -> None:
+    found = bundle(with_patient("ap:1", identifier=WHO))
+    async with asking(dialect, found, finds_by=FindsBy.PERSON) as (server, ehr):
+        assert await ehr.look_up(VISIT, PATIENCE)
+    assert asked(server) == [BY_PERSON]
