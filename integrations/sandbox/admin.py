@@ -1,4 +1,7 @@
-"""The sandbox's own paths: faults to order, calls to count, news to follow or to lose."""
+"""The sandbox's own paths: faults to order, calls to count, news to follow or to lose, and a fresh beginning.
+
+What the fault `late` keeps arrives with `POST /_sandbox/late`, at most `{"most": n}` of it and the oldest first.
+"""
 
 from typing import Any
 
@@ -55,6 +58,32 @@ async def clear_calls(request: Request) -> Response:
     return Response(status_code=204)
 
 
+async def deliver_late(request: Request) -> Response:
+    """Carry out what lies about in the network; the answer says how much that was."""
+    most = (await optional_object(request)).get("most")
+    if most is not None and (not isinstance(most, int) or most < 1):
+        raise FhirError(400, "value", "most must be a number from 1")
+    return fhir({"delivered": await request.app.state.sandbox.late.deliver(most)})
+
+
+async def forget_late(request: Request) -> Response:
+    """What lies about never arrives."""
+    request.app.state.sandbox.late.forget()
+    return Response(status_code=204)
+
+
+async def begin_afresh(request: Request) -> Response:
+    """As a new server would begin: no bookings, subscribers, faults, counts or late requests."""
+    request.app.state.sandbox.begin_afresh()
+    return Response(status_code=204)
+
+
+async def appointments(request: Request) -> Response:
+    """Every Appointment there is, as they were written first."""
+    kept = request.app.state.sandbox.calendar.appointments
+    return Response(orjson.dumps(list(kept.values())), media_type="application/json")
+
+
 async def deliveries(request: Request) -> Response:
     """How the last hundred messages to subscribers fared."""
     return Response(orjson.dumps(list(request.app.state.sandbox.deliveries.last)), media_type="application/json")
@@ -80,6 +109,10 @@ def routes() -> list[Route]:
         Route("/_sandbox/faults", clear_faults, methods=["DELETE"]),
         Route("/_sandbox/calls", calls, methods=["GET"]),
         Route("/_sandbox/calls", clear_calls, methods=["DELETE"]),
+        Route("/_sandbox/late", deliver_late, methods=["POST"]),
+        Route("/_sandbox/late", forget_late, methods=["DELETE"]),
+        Route("/_sandbox/reset", begin_afresh, methods=["POST"]),
+        Route("/_sandbox/appointments", appointments, methods=["GET"]),
         Route("/_sandbox/deliveries", deliveries, methods=["GET"]),
         Route("/_sandbox/subscriptions/{id}/skip", skip_events, methods=["POST"]),
     ]

@@ -74,9 +74,9 @@ class Calendar:
         self._by_day: defaultdict[str, dict[str, Taken]] = defaultdict(dict)
         self._days: dict[tuple[str, date], Day] = {}
         self._free: dict[str, dict[int, tuple[int, ...]]] = {}
-        for person in people:
-            patient = records.patient_of(person)
-            self.patients[patient["id"]] = patient
+        patients = [records.patient_of(each) for each in people]
+        self._registered = {each["id"]: each for each in patients}
+        self.patients.update(self._registered)
         self._load()
 
     def day(self, role: str, on: date) -> Day:
@@ -215,6 +215,15 @@ class Calendar:
             yield
         finally:
             self._silent = False
+
+    def begin_afresh(self) -> None:
+        """As on the first day, whatever was on disk: nobody is booked, and nobody is known but the first people."""
+        for day in self._by_day:
+            self._free.pop(day, None)
+        for kept in (self.appointments, self.comments, self.subscribers, self._taken, self._by_day):
+            kept.clear()
+        self.patients, self.changes = dict(self._registered), Changes()
+        self.save()
 
     def as_it_is(self) -> "Calendar":
         """A copy that no later change reaches, as a replica that lags behind; its clock goes on."""

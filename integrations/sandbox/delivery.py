@@ -84,6 +84,12 @@ class Deliveries:
         if line is not None and line.task is not None:
             line.task.cancel()
 
+    def forget(self) -> None:
+        """Deliver nothing more to anybody; how earlier messages fared is forgotten, too."""
+        for each in list(self._calendar.subscribers.values()):
+            self.drop(each)
+        self.last.clear()
+
     def stop(self) -> None:
         """End all of it; to be called in the server's loop."""
         for each in self._lines.values():

@@ -19,6 +19,7 @@ from integrations.sandbox.delivery import Deliveries
 from integrations.sandbox.faults import Faults
 from integrations.sandbox.ihe_booking import EVERY_NAME
 from integrations.sandbox.injection import Calls, FaultInjection
+from integrations.sandbox.late import LateRequests
 from integrations.sandbox.notices import Notices
 from integrations.sandbox.wire import FhirError, not_found, refused
 from integrations.sandbox.world import World
@@ -35,6 +36,7 @@ class Sandbox:
     subscriptions: bool = True
     faults: Faults = field(default_factory=Faults)
     calls: Calls = field(default_factory=Calls)
+    late: LateRequests = field(default_factory=LateRequests)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     slot_lists: dict[Any, Any] = field(default_factory=dict)
     deliveries: Deliveries = field(init=False)
@@ -51,6 +53,14 @@ class Sandbox:
         if self.subscriptions:
             self.deliveries.start()
             self.notices.start()
+
+    def begin_afresh(self) -> None:
+        """As on the first day: nobody is booked or told of anything, nothing is counted, wrong or on its way."""
+        self.faults.clear()
+        self.calls.clear()
+        self.late.forget()
+        self.deliveries.forget()
+        self.calendar.begin_afresh()
 
     def stop(self) -> None:
         """End whatever hangs or is being delivered, so that the server can; to be called in the server's loop."""
@@ -100,7 +110,7 @@ def _application(sandbox: Sandbox) -> Starlette:
             *dialect.routes(),
             *reading.routes(),
         ],
-        middleware=[Middleware(FaultInjection, sandbox.faults, sandbox.calls, sandbox.stopping)],
+        middleware=[Middleware(FaultInjection, sandbox.faults, sandbox.calls, sandbox.late, sandbox.stopping)],
         exception_handlers={FhirError: refused, HTTPException: not_found},
         lifespan=_lifespan,
     )

@@ -1,6 +1,8 @@
 """Faults on request: what real installations do wrong, at the moment a caller asks for it.
 
-A fault comes from the admin path, for so many calls of an operation, or from a header for one call.
+A fault comes from the admin path, for so many calls of an operation, or from a header for one call. Three of them look
+the same to whoever calls, a connection that breaks: `lost-request` was never carried out, `lost-answer` was, and `late`
+will be.
 """
 
 import time
@@ -20,7 +22,9 @@ KINDS = frozenset(
         "hang-in-body",
         "hang-between-pages",
         "taken",
+        "lost-request",
         "lost-answer",
+        "late",
         "outcome-200",
         "outcome-200-wrapped",
         "sparse",
@@ -137,7 +141,7 @@ def _concerns(fault: Fault, operation: str, scope: Mapping[str, Any]) -> bool:
         return operation in ("book", "slot-write")
     if fault.kind == "stale":
         return operation in READS
-    if fault.kind == "lost-answer":
+    if fault.kind in ("lost-answer", "late"):
         return operation in WRITES and scope["method"] in ("POST", "PUT", "DELETE")
     if fault.kind == "hang-between-pages":
         offset = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("_offset", ["0"])

@@ -9,6 +9,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from integrations.sandbox.faults import Fault, Faults, UnknownFaultError
+from integrations.sandbox.late import LateRequests, body_of
 from integrations.sandbox.wire import FHIR_JSON, Resource, outcome
 
 _OPERATORS = {"$find": "find", "$book": "book", "$get-schedule-context": "context"}
@@ -62,10 +63,11 @@ def _is_form(scope: Scope) -> bool:
 class FaultInjection:
     """Counts calls, and lets the fault that is due happen to them."""
 
-    def __init__(self, app: ASGIApp, faults: Faults, calls: Calls, stopping: asyncio.Event) -> None:
+    def __init__(self, app: ASGIApp, faults: Faults, calls: Calls, late: LateRequests, stopping: asyncio.Event) -> None:
         self.app = app
         self.faults = faults
         self.calls = calls
+        self.late = late
         self.stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +93,17 @@ class FaultInjection:
         if fault.kind in ("hang", "hang-between-pages"):
             await self._silence(receive)
             return await cut(receive, send)
+        if fault.kind in ("lost-request", "late"):
+            return await self._unheard(fault.kind, scope, receive, send)
+        await self._carried_out(fault, scope, receive, send)
+
+    async def _unheard(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await body_of(receive)
+        if kind == "late" and body is not None:
+            self.late.keep(self.app, scope, body)
+        await cut(receive, send)
+
+    async def _carried_out(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.kind == "slow":
             await self._pause(fault.seconds)
         scope["sandbox.fault"], scope["sandbox.past"] = fault.kind, fault.past
