@@ -1,9 +1,9 @@
 """What happened, to be told to the world after the transaction that made it true."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid4
 
 
 class EventKind(StrEnum):
@@ -22,3 +22,4 @@ class Event:
     booking_id: UUID
     version: int
     at: datetime
+    id: UUID = field(default_factory=uuid4)

@@ -23,7 +23,9 @@ from domain.ports.ehr_news import (
     Notification,
     NotificationUnreadable,
 )
+from domain.ports.jobs import DELIVER, DeadJob, Depth, Job, JobReads, Jobs
 from domain.ports.news import Bus, ChangeLog, Feed, FeedReads, Feeds
+from domain.ports.outbox import Outbox, OutboxReads, Receiver
 from domain.ports.surroundings import Clock, Limiter, Pace
 from domain.ports.times import DayTimes, Shelf, Shelved, TimesCache
 from domain.ports.work import (
@@ -38,6 +40,7 @@ from domain.ports.work import (
 )
 
 __all__ = [
+    "DELIVER",
     "AppointmentState",
     "BookingReads",
     "Bookings",
@@ -47,6 +50,8 @@ __all__ = [
     "ChangeLog",
     "Clock",
     "DayTimes",
+    "DeadJob",
+    "Depth",
     "Ehr",
     "EhrAppointment",
     "EhrChange",
@@ -61,14 +66,20 @@ __all__ = [
     "Found",
     "Hook",
     "Idempotency",
+    "Job",
+    "JobReads",
+    "Jobs",
     "Limiter",
     "Notification",
     "NotificationUnreadable",
     "Offering",
     "Outage",
     "OutageWord",
+    "Outbox",
+    "OutboxReads",
     "Pace",
     "Patients",
+    "Receiver",
     "Remembered",
     "Session",
     "Sessions",

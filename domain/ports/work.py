@@ -15,7 +15,9 @@ from domain.changes import Change
 from domain.events import Event
 from domain.patient import Identity, Patient
 from domain.ports.bookings import Bookings
+from domain.ports.jobs import Jobs
 from domain.ports.news import Feeds
+from domain.ports.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +92,14 @@ class UnitOfWork(Protocol):
     def catalogue(self) -> CatalogueWrites: ...
     @property
     def feeds(self) -> Feeds: ...
+    @property
+    def jobs(self) -> Jobs: ...
+    @property
+    def outbox(self) -> Outbox: ...
 
     async def audit(self, entry: AuditEntry) -> None: ...
     async def tell(self, event: Event) -> None:
-        """Into the outbox, delivered after the commit."""
+        """Into the outbox, with the job that delivers it."""
         ...
 
     def hint(self, change: Change) -> None:

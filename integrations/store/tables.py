@@ -161,6 +161,7 @@ class OutboxRow(StoreRow, table=True):
     booking_id: UUID = Field(sa_type=Uuid)
     version: int
     at: datetime = Field(sa_type=Instant)
+    delivered_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 TENANT = table_of(TenantRow)

@@ -15,6 +15,9 @@ from domain.rules import BookingRules
 from integrations.store.tables import WORDS, StoreRow, table_of
 from integrations.store.types import Instant, Json, Seconds
 
+LAPSED = text("status IN ('EXPIRED', 'RELEASED')")
+"""Spelled alike in the index and in the question that it answers."""
+
 GUARD = "booking_one_patient_at_a_time"
 """The constraint's name, and what the triggers say when they refuse."""
 
@@ -49,6 +52,7 @@ class BookingRow(StoreRow, table=True):
             sqlite_where=text("status = 'HELD'"),
             postgresql_where=text("status = 'HELD'"),
         ),
+        Index("ix_booking_lapsed", "tenant_id", "expires_at", sqlite_where=LAPSED, postgresql_where=LAPSED),
         Index(
             None,
             "tenant_id",

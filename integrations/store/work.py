@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from uuid import uuid4
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.audit import AuditEntry
 from domain.changes import Change, Heard
 from domain.events import Event
-from domain.ports import Clock
+from domain.ports import DELIVER, Clock
 from integrations.clock import SystemClock
 from integrations.store.audit import add_audit
 from integrations.store.bookings import SqlBookings
@@ -20,10 +18,11 @@ from integrations.store.changes import write_changes
 from integrations.store.engine import connected
 from integrations.store.feeds import SqlFeeds
 from integrations.store.idempotency import SqlIdempotency
+from integrations.store.jobs import SqlJobs
+from integrations.store.outbox import SqlOutbox
 from integrations.store.patients import SqlPatients
 from integrations.store.sealing import Sealing
 from integrations.store.sessions import SqlSessions
-from integrations.store.tables import OUTBOX
 
 AfterCommit = Callable[[Sequence[Heard]], Awaitable[None]]
 
@@ -32,12 +31,18 @@ async def _nobody_listens(_: Sequence[Heard]) -> None:
     return
 
 
+def _nobody_works() -> None:
+    return
+
+
 class SqlWork:
-    """`committed` is what has changed by it, to be told once its connection is free again."""
+    """`committed` is what has changed by it, to be told once its connection is free again; `queued`, whether jobs have
+    been added."""
 
     def __init__(self, connection: AsyncConnection, sealing: Sealing, clock: Clock) -> None:
         self._connection = connection
         self.committed: list[Heard] = []
+        self.queued = False
         self._hints: list[Change] = []
         self.bookings = SqlBookings(connection, clock, self.hint)
         self.patients = SqlPatients(connection, sealing)
@@ -45,21 +50,16 @@ class SqlWork:
         self.idempotency = SqlIdempotency(connection)
         self.catalogue = SqlCatalogueWrites(connection)
         self.feeds = SqlFeeds(connection)
+        self.jobs = SqlJobs(connection)
+        self.outbox = SqlOutbox(connection)
 
     async def audit(self, entry: AuditEntry) -> None:
         await add_audit(self._connection, entry)
 
     async def tell(self, event: Event) -> None:
-        await self._connection.execute(
-            insert(OUTBOX).values(
-                tenant_id=event.tenant_id,
-                id=uuid4(),
-                kind=event.kind.value,
-                booking_id=event.booking_id,
-                version=event.version,
-                at=event.at,
-            )
-        )
+        told = {"event_id": str(event.id)}
+        await self.outbox.add(event)
+        await self.jobs.enqueue(DELIVER, told, tenant_id=event.tenant_id, dedupe=str(event.id), run_at=event.at)
 
     def hint(self, change: Change) -> None:
         self._hints.append(change)
@@ -69,13 +69,14 @@ class SqlWork:
         self._hints.clear()
         await self._connection.commit()
         self.committed += heard
+        self.queued = self.jobs.added
 
 
 class StartSqlWork:
     """Starts units of work.
 
     `clock` only tells whether a hold in the way of a move has lapsed. `after_commit` hears of every committed change;
-    it must not fail, for what it is told about is done.
+    it must not fail, for what it is told about is done. `jobs_added` is called after commits that queued some.
     """
 
     def __init__(
@@ -84,11 +85,13 @@ class StartSqlWork:
         sealing: Sealing,
         clock: Clock | None = None,
         after_commit: AfterCommit = _nobody_listens,
+        jobs_added: Callable[[], None] = _nobody_works,
     ) -> None:
         self._engine = engine.execution_options(writes=True)
         self._sealing = sealing
         self._clock = clock or SystemClock()
         self._after_commit = after_commit
+        self._jobs_added = jobs_added
         self._telling: set[asyncio.Future[None]] = set()
         # SQLite has one writer at a time. Within the process they queue here, first come first served, where
         # otherwise each would sit on a pooled connection and poll.
@@ -97,15 +100,16 @@ class StartSqlWork:
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[SqlWork]:
-        committed: list[Heard] = []
+        work: SqlWork | None = None
         try:
             async with self._turn, connected(self._engine) as connection:
                 work = SqlWork(connection, self._sealing, self._clock)
-                committed = work.committed
                 yield work
         finally:
-            if committed:
-                await self._tell(committed)
+            if work and work.queued:
+                self._jobs_added()
+            if work and work.committed:
+                await self._tell(work.committed)
 
     async def _tell(self, committed: Sequence[Heard]) -> None:
         """Also when whoever made the change has left meanwhile: others watch what it changed."""

@@ -8,16 +8,22 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from domain.booking import OCCUPYING
-from integrations.store import tables_bookings, tables_catalogue, tables_news
+from integrations.store import tables_bookings, tables_catalogue, tables_jobs, tables_news
 from integrations.store.engine import StoreUnreachable, connected, open_engine
 from integrations.store.migrate import current_is_head, downgrade, upgrade
 from integrations.store.tables import metadata
 from integrations.store.tables_bookings import BOOKING, GUARD
 
-__all__ = ["tables_bookings", "tables_catalogue", "tables_news"]  # imported so that `metadata` knows their tables
+__all__ = [
+    "tables_bookings",
+    "tables_catalogue",
+    "tables_jobs",
+    "tables_news",
+]  # imported so that `metadata` knows their tables
 
-ACROSS_TENANTS = {"uq_tenant_slug", "uq_tenant_host_host", "ix_change_position"}
-"""The two names that lead to a tenant, and the order in which every process hears of all tenants' changes."""
+ACROSS_TENANTS = {"uq_tenant_slug", "uq_tenant_host_host", "ix_change_position", "ix_job_due"}
+"""The two names that lead to a tenant, the order in which every process hears of all tenants' changes, and that in
+which workers take up the jobs of all."""
 
 GUARDS = {
     "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name",
