@@ -25,6 +25,7 @@ from domain.usecases.news import ForgetChanges, News
 from domain.usecases.reconcile import Reconcile
 from domain.usecases.see_sources import SeeSources
 from domain.usecases.sign_in import SignIn
+from domain.usecases.sweep import Sweep
 from domain.usecases.take_in_changes import TakeInChanges
 from domain.usecases.visits import Visits
 from domain.usecases.watch_bookings import WatchBookings
@@ -82,7 +83,8 @@ def _listening(
     stored: dict[str, Any], found: dict[str, Any], feeds: SqlFeedReads, timed: dict[str, Any], settings: Settings
 ) -> dict[str, Any]:
     ehrs, signer = found["ehrs"], Signer(settings.secret.encode())
-    take_in = TakeInChanges(**stored, reads=found["reads"], visits=found["visits"], **timed)
+    sweep = Sweep(reads=found["reads"], visits=found["visits"], **timed)
+    take_in = TakeInChanges(**stored, reads=found["reads"], visits=found["visits"], sweep=sweep, **timed)
 
     def secret(endpoint: Endpoint) -> str:
         return signer.seal(f"hook:{endpoint.tenant_id}", endpoint.id.encode())
@@ -92,6 +94,7 @@ def _listening(
         return Hook(url=url, secret=secret(endpoint), until=until)
 
     return {
+        "sweep": sweep,
         "follow_ehrs": FollowEhrs(**stored, take_in=take_in, ehrs=ehrs, hook=hook, feeds=feeds, **timed),
         "hear_notification": HearNotification(**stored, take_in=take_in, ehrs=ehrs, secret=secret, **timed),
     }

@@ -108,13 +108,17 @@ class AppointmentState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EhrAppointment:
-    """What the EHR holds of a visit."""
+    """What the EHR holds of a visit.
+
+    `still_taken` names times that a change should have freed and could not: they are to be tidied up later.
+    """
 
     ehr_id: str
     state: AppointmentState
     start: datetime
     end: datetime
     practitioner_ehr_id: str | None = None
+    still_taken: tuple[str, ...] = ()
 
 
 class Ehr(Protocol):
@@ -145,8 +149,8 @@ class Ehr(Protocol):
         """The same Appointment at another time, practitioner or both. On `Refused` the old time stands untouched."""
         ...
 
-    async def cancel(self, visit: Visit, deadline: float) -> None:
-        """Also succeeds when it was cancelled before."""
+    async def cancel(self, visit: Visit, deadline: float) -> Sequence[str]:
+        """Also succeeds when it was cancelled before. Answers the times that are still taken, as above."""
         ...
 
     async def look_up(self, visit: Visit, deadline: float) -> EhrAppointment | None:
@@ -158,7 +162,11 @@ class Ehr(Protocol):
         ...
 
     async def tidy(self, visit: Visit, deadline: float) -> None:
-        """Free a time that a change without an answer may have left taken in the booking's name, and nothing else."""
+        """Make the time at the visit's `reference` say what its Appointment says.
+
+        A change without an answer, or one that came too late, may have left it taken in the booking's name, or free
+        although the visit stands there. Nobody else's time is touched.
+        """
         ...
 
     async def registered_phone(self, patient: Patient, deadline: float) -> str | None:

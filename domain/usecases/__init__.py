@@ -14,6 +14,7 @@ from domain.usecases.news import ForgetChanges, News
 from domain.usecases.reconcile import Reconcile
 from domain.usecases.see_sources import SeeSources
 from domain.usecases.sign_in import SignIn
+from domain.usecases.sweep import Sweep
 from domain.usecases.watch_bookings import WatchBookings
 from domain.usecases.watch_slots import WatchSlots
 
@@ -31,6 +32,7 @@ class UseCases:
     reschedule_booking: RescheduleBooking
     cancel_booking: CancelBooking
     reconcile: Reconcile
+    sweep: Sweep
     hear_notification: HearNotification
     follow_ehrs: FollowEhrs
     news: News

@@ -1,5 +1,6 @@
 """Move a booking to a held time, or cancel it: in the EHR first, and never without knowing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -11,14 +12,11 @@ from domain.patient import Patient
 from domain.ports import (
     Catalogue,
     Clock,
-    Ehr,
-    EhrAppointment,
     EhrUnavailable,
     Remembered,
     StaleBooking,
     StartWork,
     UnitOfWork,
-    Visit,
 )
 from domain.refusals import (
     ChangeNotAllowed,
@@ -39,10 +37,12 @@ from domain.refusals import (
 from domain.rules import rules_of
 from domain.tenant import Tenant
 from domain.timing import Timing
-from domain.usecases.confirm_booking import check_after, look_again, patient_objections
+from domain.usecases.confirm_booking import check_after, patient_objections
 from domain.usecases.find_slots import is_movable
 from domain.usecases.hold_slot import HoldSlot
+from domain.usecases.moving import move_once, moved_to
 from domain.usecases.record import record
+from domain.usecases.sweep import tidy_later
 from domain.usecases.visits import Visits
 from domain.windows import ChangeRight, cancellation_right, rescheduling_right
 
@@ -107,13 +107,22 @@ class Changing:
         if to and not is_movable(booking, to.slot.endpoint_id, to.slot.treatment_id):
             raise Refused(ChangeNotAllowed(ChangeRefusal.NOT_ALLOWED, clinic.phone))
 
-    async def settle(self, actor: Actor, *bookings: Booking, action: str, event: EventKind | None = None) -> Booking:
+    async def settle(
+        self,
+        actor: Actor,
+        *bookings: Booking,
+        action: str,
+        event: EventKind | None = None,
+        still_taken: Sequence[str] = (),
+    ) -> Booking:
         """Write the answer, unless `reconcile` was first; the last of `bookings` is the patient's own."""
+        now = self.clock.now()
         try:
             async with self.start_work() as work:
                 for booking in bookings:
                     told = event if booking is bookings[-1] else None
-                    await record(work, booking, actor, self.clock.now(), action=action, event=told)
+                    await record(work, booking, actor, now, action=action, event=told)
+                await tidy_later(work.jobs, bookings[-1], still_taken, now)
                 await work.commit()
             return bookings[-1]
         except StaleBooking:
@@ -139,14 +148,17 @@ class RescheduleBooking:
         to = replace(await self.changing.visits.of(hold, patient), ehr_id=booking.ehr_id)
         _, ehr = await self.changing.visits.ehr_of(booking)
         try:
-            await move_once(ehr, visit, to, self.changing.timing)
+            held = await move_once(ehr, visit, to, self.changing.timing)
         except Refused as refused:
             return await self._refused(tenant, actor, booking, hold, refused)
         except EhrUnavailable as outage:
             return await self._unanswered(actor, booking, hold, outage)
-        released, moved = moved_to(booking, hold)
         return await self.changing.settle(
-            actor, released, moved, action="booking.rescheduled", event=EventKind.RESCHEDULED
+            actor,
+            *moved_to(booking, hold),
+            action="booking.rescheduled",
+            event=EventKind.RESCHEDULED,
+            still_taken=held.still_taken,
         )
 
     async def _intend(
@@ -222,7 +234,7 @@ class CancelBooking:
         visit = await changing.visits.of(booking, patient)
         _, ehr = await changing.visits.ehr_of(booking)
         try:
-            await ehr.cancel(visit, changing.timing.book)
+            left = await ehr.cancel(visit, changing.timing.book)
         except Refused as refused:
             await changing.settle(actor, booking.answered(BookingStatus.BOOKED), action="booking.cancel_refused")
             raise Refused(RejectedByEhr()) from refused
@@ -234,7 +246,9 @@ class CancelBooking:
             await changing.settle(actor, booking.answered(BookingStatus.BOOKED), action="booking.cancel_not_sent")
             raise Refused(UpstreamUnavailable(outage.retry_after)) from outage
         cancelled = booking.answered(BookingStatus.CANCELLED)
-        return await changing.settle(actor, cancelled, action="booking.cancelled", event=EventKind.CANCELLED)
+        return await changing.settle(
+            actor, cancelled, action="booking.cancelled", event=EventKind.CANCELLED, still_taken=left
+        )
 
     async def _intend(self, tenant: Tenant, actor: Actor, patient: Patient, request: ChangeRequest) -> Booking:
         changing = self.changing
@@ -255,28 +269,6 @@ class CancelBooking:
             await record(work, asking, actor, now, action="booking.cancel")
             await work.commit()
         return asking
-
-
-async def move_once(ehr: Ehr, visit: Visit, to: Visit, timing: Timing) -> EhrAppointment:
-    """As with booking: a refusal is believed only when the EHR does not already hold the visit at its new time."""
-    try:
-        return await ehr.move(visit, to, timing.book)
-    except Refused:
-        held = await look_again(ehr, visit, timing)
-        if held and has_moved(held, to):
-            return held
-        raise
-
-
-def has_moved(appointment: EhrAppointment, to: Visit) -> bool:
-    same_practitioner = appointment.practitioner_ehr_id in (None, to.practitioner_ehr_id)
-    return appointment.start == to.start and same_practitioner
-
-
-def moved_to(booking: Booking, hold: Booking) -> tuple[Booking, Booking]:
-    """The hold let go first, then the booking in its place: the order in which the database's guard can follow."""
-    moved = booking.answered(BookingStatus.BOOKED, slot=hold.slot, moves_made=booking.moves_made + 1)
-    return hold.answered(BookingStatus.RELEASED), moved
 
 
 def _made_by(booking: Booking, hold: Booking | None) -> bool:

@@ -24,9 +24,10 @@ from domain.ports import (
 )
 from domain.refusals import Refused, SlotTaken
 from domain.timing import Timing
-from domain.usecases.change_booking import has_moved, moved_to
 from domain.usecases.confirm_booking import number_to_tell
+from domain.usecases.moving import has_moved, moved_to
 from domain.usecases.record import record
+from domain.usecases.sweep import keep_looking
 from domain.usecases.visits import Visits
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Verdict:
     """Bookings to be written, the patient's own last.
 
     What the lost answer may have left behind in the EHR is seen to first: a booking to `abandon`, a time to `tidy`.
+    `swept`: what may surface yet, so that it is looked for now and then.
     """
 
     bookings: Sequence[Booking]
@@ -50,6 +52,7 @@ class Verdict:
     event: EventKind | None = None
     abandon: Visit | None = None
     tidy: Visit | None = None
+    swept: Sequence[Booking] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +167,8 @@ class Reconcile:
                 for settled in verdict.bookings:
                     event = verdict.event if settled is verdict.bookings[-1] else None
                     await record(work, settled, SYSTEM, now, action=verdict.action, event=event)
+                for given_up in verdict.swept:
+                    await keep_looking(work.jobs, given_up, now)
                 await work.commit()
         except StaleBooking:
             return False  # the request that asked got its answer after all
@@ -201,11 +206,17 @@ def _not_done(question: Question, held: EhrAppointment | None) -> Verdict:
     booking = question.booking
     if booking.asked is Asked.CONFIRM:
         failed = booking.answered(BookingStatus.FAILED, failure=SlotTaken.code.value)
-        return Verdict(bookings=[failed], action="booking.failed", event=EventKind.FAILED, abandon=question.visit)
+        return Verdict(
+            bookings=[failed],
+            action="booking.failed",
+            event=EventKind.FAILED,
+            abandon=question.visit,
+            swept=[failed],
+        )
     if held is None and booking.asked is Asked.CANCEL:  # some EHRs no longer show what is cancelled
         gone = booking.answered(BookingStatus.CANCELLED)
         event = EventKind.CANCELLED
         return Verdict(bookings=[gone], action="booking.cancelled", event=event, tidy=question.visit)
     lost = [question.hold.answered(BookingStatus.FAILED, failure=SlotTaken.code.value)] if question.hold else []
     kept = booking.answered(BookingStatus.BOOKED)
-    return Verdict(bookings=[*lost, kept], action="booking.change_not_done", tidy=question.to)
+    return Verdict(bookings=[*lost, kept], action="booking.change_not_done", tidy=question.to, swept=[*lost, kept])

@@ -30,6 +30,7 @@ from domain.ports import (
 from domain.slot import Slot, Span
 from domain.timing import Timing
 from domain.usecases.record import record
+from domain.usecases.sweep import NEVER_BOOKED, Sweep
 from domain.usecases.visits import Visits
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class TakeInChanges:
     reads: BookingReads
     start_work: StartWork
     visits: Visits
+    sweep: Sweep
     clock: Clock
     timing: Timing
 
@@ -119,6 +121,8 @@ class TakeInChanges:
         """None for one that is over; its id where there is no telling yet: open questions are `reconcile`'s."""
         if booking.asked or booking.status is BookingStatus.UNKNOWN:
             return booking.id
+        if booking.status in NEVER_BOOKED:
+            return await self._swept(booking)
         if booking.status is not BookingStatus.BOOKED or booking.slot.endpoint_id != endpoint.id:
             return None
         try:
@@ -130,6 +134,14 @@ class TakeInChanges:
             return None
         same_time = told is not None and told.span == Span(start=held.start, end=held.end)
         return Claim(booking=booking, held=held, reference=told.reference if told and same_time else "")
+
+    async def _swept(self, booking: Booking) -> UUID | None:
+        """What surfaces under the number of a booking that was given up is nobody's: its patient was told so."""
+        try:
+            await self.sweep(booking.tenant_id, booking.id)
+        except EhrUnavailable:
+            return booking.id
+        return None
 
     async def _brought_in_line(self, endpoint: Endpoint, staff: Staff, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Those that could not be: what moved away may make room for another, or several change places."""

@@ -115,11 +115,12 @@ class Ihe:
             moved = writing.moved_proposal(held.resource, visit, to)
             return await self._book(moved, visit, AppointmentState.BOOKED)
 
-    async def cancel(self, visit: Visit, deadline: float) -> None:
+    async def cancel(self, visit: Visit, deadline: float) -> Sequence[str]:
         visit = fixed_visit(visit)
         with asking(deadline):
             held = await self._existing.before_writing(visit)
             await self._cancel(visit, held)
+        return ()  # a time is taken by its Appointment alone here
 
     async def _cancel(self, visit: Visit, held: Held) -> None:
         if held.state is AppointmentState.CANCELLED:

@@ -144,10 +144,8 @@ class R4:
             before = _slot_ids(held, visit)
             await self._slots.take(to, moving=visit)
             moved = await self._rewrite(held, visit, to, is_new=to.reference not in before)
-            for id in before:
-                if id != to.reference:
-                    await self._slots.let_go(id, visit)
-            return moved
+            left = await self._still_taken([id for id in before if id != to.reference], visit)
+            return replace(moved, still_taken=left)
 
     async def _rewrite(self, held: Held, visit: Visit, to: Visit, *, is_new: bool) -> EhrAppointment:
         try:
@@ -165,18 +163,21 @@ class R4:
             return now
         return moved
 
-    async def cancel(self, visit: Visit, deadline: float) -> None:
+    async def _still_taken(self, ids: Sequence[str], visit: Visit) -> tuple[str, ...]:
+        """The deed is done: what could not be freed now is for later."""
+        return tuple([id for id in ids if not await self._slots.let_go(id, visit)])
+
+    async def cancel(self, visit: Visit, deadline: float) -> Sequence[str]:
         visit = fixed_visit(visit)
         with asking(deadline):
-            await self._cancel(visit, await self._existing.before_writing(visit))
+            return await self._cancel(visit, await self._existing.before_writing(visit))
 
-    async def _cancel(self, visit: Visit, held: Held) -> None:
+    async def _cancel(self, visit: Visit, held: Held) -> Sequence[str]:
         if held.state not in (AppointmentState.BOOKED, AppointmentState.CANCELLED):
             raise Refused(RejectedByEhr(f"the Appointment is {held.state}"))
         if held.state is AppointmentState.BOOKED:
             await self._mark_cancelled(visit, held)
-        for id in _slot_ids(held, visit):
-            await self._slots.let_go(id, visit)
+        return await self._still_taken(_slot_ids(held, visit), visit)
 
     async def _mark_cancelled(self, visit: Visit, held: Held) -> None:
         try:
@@ -225,13 +226,20 @@ class R4:
         with asking(deadline):
             held = await self._existing.held(visit, ours_alone=True)
             if held and held.state is AppointmentState.BOOKED:
-                return await self._cancel(visit, held)
-            if visit.reference:
-                await self._slots.free(visit.reference, visit)
+                await self._mark_cancelled(visit, held)
+            for id in _slot_ids(held, visit):
+                await self._slots.free(id, visit)
 
     async def tidy(self, visit: Visit, deadline: float) -> None:
-        if visit.reference:
-            with asking(deadline):
+        visit = fixed_visit(visit)
+        if not visit.reference:
+            return
+        with asking(deadline):
+            held = await self._existing.held(visit, ours_alone=True)
+            stands = held is not None and held.state is AppointmentState.BOOKED
+            if stands and visit.reference in _slot_ids(held, replace(visit, reference="")):
+                await self._slots.take(visit)
+            else:
                 await self._slots.free(visit.reference, visit)
 
     async def registered_phone(self, patient: Patient, deadline: float) -> str | None:
@@ -259,7 +267,8 @@ def _times(slots: Sequence[Slot], wanted: Sequence[Wanted], span: Span) -> list[
     ]
 
 
-def _slot_ids(held: Held, visit: Visit) -> list[str]:
+def _slot_ids(held: Held | None, visit: Visit) -> list[str]:
     """The Slots that the Appointment names, and the one we know of."""
-    named = [id_in(each.get("reference", ""), "Slot") for each in held.resource.get("slot", ())]
+    slots = held.resource.get("slot", ()) if held else ()
+    named = [id_in(each.get("reference", ""), "Slot") for each in slots]
     return list(dict.fromkeys(id for id in (*named, visit.reference) if id))

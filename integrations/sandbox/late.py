@@ -11,6 +11,9 @@ class LateRequests:
     def __init__(self) -> None:
         self._kept: deque[tuple[ASGIApp, Scope, bytes]] = deque()
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def keep(self, app: ASGIApp, scope: Scope, body: bytes) -> None:
         """Let a request for the application lie."""
         self._kept.append((app, dict(scope), body))

@@ -1,0 +1,29 @@
+"""Moving a visit in its EHR, and what a booking is afterwards."""
+
+from domain.booking import Booking, BookingStatus
+from domain.ports import Ehr, EhrAppointment, Visit
+from domain.refusals import Refused
+from domain.timing import Timing
+from domain.usecases.confirm_booking import look_again
+
+
+async def move_once(ehr: Ehr, visit: Visit, to: Visit, timing: Timing) -> EhrAppointment:
+    """As with booking: a refusal is believed only when the EHR does not already hold the visit at its new time."""
+    try:
+        return await ehr.move(visit, to, timing.book)
+    except Refused:
+        held = await look_again(ehr, visit, timing)
+        if held and has_moved(held, to):
+            return held
+        raise
+
+
+def has_moved(appointment: EhrAppointment, to: Visit) -> bool:
+    same_practitioner = appointment.practitioner_ehr_id in (None, to.practitioner_ehr_id)
+    return appointment.start == to.start and same_practitioner
+
+
+def moved_to(booking: Booking, hold: Booking) -> tuple[Booking, Booking]:
+    """The hold let go first, then the booking in its place: the order in which the database's guard can follow."""
+    moved = booking.answered(BookingStatus.BOOKED, slot=hold.slot, moves_made=booking.moves_made + 1)
+    return hold.answered(BookingStatus.RELEASED), moved

@@ -1,0 +1,104 @@
+"""Clear away what an EHR did after we had stopped waiting for it.
+
+A request may arrive long after it was believed lost. The booking that then appears is nobody's: its patient was told
+that it had failed, and may have another. So it is looked for now and then for a day, and cancelled (product.md §3).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from domain.booking import OCCUPYING, Booking, BookingStatus
+from domain.ports import BookingReads, Clock, EhrUnavailable, Job, Jobs
+from domain.timing import Timing
+from domain.usecases.visits import Visits
+
+NEVER_BOOKED = frozenset({BookingStatus.FAILED, BookingStatus.EXPIRED, BookingStatus.RELEASED})
+GIVEN_UP = NEVER_BOOKED | {BookingStatus.CANCELLED}
+"""Where a booking has no business to be in an EHR. One that was cancelled the clinic may have taken up again, so that
+it is looked for only after a change of it went unanswered."""
+
+SWEEP = "sweep"
+FIRST_LOOK, LAST_LOOK = timedelta(minutes=1), timedelta(hours=24)
+
+
+def looks_after(settled_at: datetime) -> Iterator[datetime]:
+    """When to look: often at first, and a last time after a day."""
+    wait = FIRST_LOOK
+    while wait < LAST_LOOK:
+        yield settled_at + wait
+        wait *= 2
+    yield settled_at + LAST_LOOK
+
+
+async def keep_looking(jobs: Jobs, booking: Booking, now: datetime) -> None:
+    """All the looks at once: each stands for itself, and none is forgotten with the one before.
+
+    A visit that stands where it stood may still be carried off, and then must not keep its old time as well.
+    """
+    stands = {"reference": booking.slot.reference} if booking.status is BookingStatus.BOOKED else {}
+    for look in looks_after(now):
+        dedupe = f"{booking.id}:{look:%Y-%m-%dT%H:%M:%S}"
+        payload = {"booking_id": str(booking.id), **stands}
+        await jobs.enqueue(SWEEP, payload, tenant_id=booking.tenant_id, dedupe=dedupe, run_at=look)
+
+
+async def tidy_later(jobs: Jobs, booking: Booking, references: Sequence[str], now: datetime) -> None:
+    """For times that the EHR did not free with the change."""
+    for reference in references:
+        payload = {"booking_id": str(booking.id), "reference": reference}
+        dedupe = f"{booking.id}:{booking.version}:{reference}"
+        await jobs.enqueue(SWEEP, payload, tenant_id=booking.tenant_id, dedupe=dedupe, run_at=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    reads: BookingReads
+    visits: Visits
+    clock: Clock
+    timing: Timing
+
+    async def job(self, job: Job) -> None:
+        """As it was queued by `keep_looking` or `tidy_later`. Raises `EhrUnavailable`."""
+        booking_id = UUID(job.payload["booking_id"])
+        await self(job.tenant_id, booking_id)
+        if reference := job.payload.get("reference"):
+            await self.tidy(job.tenant_id, booking_id, reference)
+
+    async def __call__(self, tenant_id: str, booking_id: UUID) -> None:
+        """Look once, and let go of what should not be there. Raises `EhrUnavailable`; then nothing is known."""
+        booking = (await self.reads.get(tenant_id, [booking_id])).get(booking_id)
+        if booking is None or booking.patient_id is None or booking.status not in GIVEN_UP:
+            return
+        if booking.moves_booking_id:
+            await self._untake(booking, booking.moves_booking_id)
+            return
+        _, ehr = await self.visits.ehr_of(booking)
+        await ehr.abandon(await self.visits.of(booking), self.timing.book)
+
+    async def tidy(self, tenant_id: str, booking_id: UUID, reference: str) -> None:
+        """Free a time that the visit has left, unless it has come back to it or may be about to."""
+        booking = (await self.reads.get(tenant_id, [booking_id])).get(booking_id)
+        if booking is None or booking.moves_booking_id:
+            return
+        if booking.asked:
+            raise EhrUnavailable("a question about this visit is open")
+        if booking.slot.reference == reference and booking.status in OCCUPYING:
+            return
+        _, ehr = await self.visits.ehr_of(booking)
+        await ehr.tidy(replace(await self.visits.of(booking), reference=reference), self.timing.book)
+
+    async def _untake(self, hold: Booking, moved_id: UUID) -> None:
+        """A time that a move did not get; if the visit stands there after all, it keeps it."""
+        moved = (await self.reads.get(hold.tenant_id, [moved_id])).get(moved_id)
+        if moved is None or moved.asked or hold.status is not BookingStatus.FAILED or await self._is_kept(hold):
+            return
+        _, ehr = await self.visits.ehr_of(moved)
+        await ehr.tidy(replace(await self.visits.of(hold), ehr_id=moved.ehr_id), self.timing.book)
+
+    async def _is_kept(self, hold: Booking) -> bool:
+        """By the visit itself, or by a hold through which it may be moved there a second time."""
+        slot = hold.slot
+        kept = await self.reads.occupied(hold.tenant_id, [slot.practitioner_id], slot.span, self.clock.now())
+        return any(kept.values())

@@ -1,0 +1,294 @@
+"""The ground that proofs are made on: real record systems over HTTP, a real store, and a clock that only we move."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+
+from api.bootstrap.shared import shared_by
+from api.bootstrap.wiring import use_cases
+from api.settings import Settings
+from domain.audit import Actor, ActorKind
+from domain.availability import Search
+from domain.booking import Booking
+from domain.endpoint import News
+from domain.national_id import national_id
+from domain.patient import Identity, Patient
+from domain.slot import Slot
+from domain.tenant import Tenant
+from domain.usecases import UseCases
+from domain.usecases.change_booking import ChangeRequest
+from domain.usecases.confirm_booking import ConfirmRequest
+from domain.usecases.hold_slot import HoldRequest
+from integrations.fhir.ehrs import FhirEhrs
+from integrations.sandbox.people import PEOPLE, as_ehr_patients
+from integrations.sandbox.world_no import NORWAY
+from integrations.sandbox.world_se import SWEDEN
+from integrations.store.booking_reads import SqlBookingReads
+from integrations.store.booking_rows import booking_of
+from integrations.store.catalogue import SqlCatalogue
+from integrations.store.engine import Reads, open_engine
+from integrations.store.seed import read_seed
+from integrations.store.tables_bookings import BOOKING
+from tests.living import ROOT, SECRET
+from tests.sandbox.conftest import Installation, launch
+
+T = TypeVar("T")
+
+MORNING = datetime(2026, 12, 1, 6, tzinfo=UTC)
+"""A Tuesday, before anybody is at work."""
+
+LOGINS = ("kari", "ola", "astrid")
+CLINICS = {"ihe": "sentrum-legesenter", "r4": "vasastans-vardcentral"}
+TREATMENT = "skin-check"
+BOOKING_SYSTEM = "https://itb.example/identifiers/booking"
+
+
+@dataclass
+class MovedClock:
+    """Goes on only when it is moved, but for a microsecond at every look: no two things happen at once."""
+
+    moment: datetime = MORNING
+
+    def now(self) -> datetime:
+        self.moment += timedelta(microseconds=1)
+        return self.moment
+
+
+@dataclass
+class Ground:
+    """Both record systems, under one clock."""
+
+    clock: MovedClock
+    ihe: Installation
+    r4: Installation
+
+    def ehr(self, dialect: str) -> Installation:
+        return self.ihe if dialect == "ihe" else self.r4
+
+    def sandbox(self, dialect: str) -> Any:
+        return self.ehr(dialect).server.config.app.state.sandbox  # type: ignore[union-attr]
+
+    def reset(self) -> None:
+        self.clock.moment = MORNING
+        for ehr in (self.ihe, self.r4):
+            assert ehr.http.post("/_sandbox/reset").status_code == 204
+
+    def fault(self, dialect: str, kind: str, operation: str, times: int = 1) -> None:
+        sandbox = self.sandbox(dialect)
+        sandbox.faults.add({"kind": kind, "operation": operation, "times": times}, sandbox.calendar)
+
+    def after_one(self, dialect: str, kind: str, operation: str) -> None:
+        """The fault happens to the second such call."""
+        self.fault(dialect, "slow", operation)
+        waiting = self.sandbox(dialect).faults.waiting
+        waiting[-1].seconds = 0.0
+        self.fault(dialect, kind, operation)
+
+    def calm(self) -> None:
+        for dialect in CLINICS:
+            self.sandbox(dialect).faults.clear()
+
+    def appointments(self, dialect: str) -> list[dict[str, Any]]:
+        return list(self.sandbox(dialect).calendar.appointments.values())
+
+    def numbered(self, dialect: str, status: str = "booked") -> dict[UUID, list[dict[str, Any]]]:
+        """What stands in the record system under numbers of ours."""
+        found: dict[UUID, list[dict[str, Any]]] = {}
+        for each in self.appointments(dialect):
+            if each["status"] == status and (number := number_on(each)):
+                found.setdefault(number, []).append(each)
+        return found
+
+    def taken_numbers(self, dialect: str) -> dict[UUID, list[Any]]:
+        """Times that are occupied under numbers of ours, whatever Appointment goes with them."""
+        found: dict[UUID, list[Any]] = {}
+        for each in self.sandbox(dialect).calendar.everything_taken():
+            if each.visit:
+                found.setdefault(UUID(each.visit), []).append(each)
+        return found
+
+
+def number_on(appointment: dict[str, Any]) -> UUID | None:
+    values = [e["value"] for e in appointment.get("identifier", ()) if e.get("system") == BOOKING_SYSTEM]
+    return UUID(values[0]) if values else None
+
+
+def prepared() -> Iterator[Ground]:
+    """For a session's fixture: the servers live as long as the test process."""
+    clock = MovedClock()
+    ihe = launch(NORWAY, now=clock.now, people=as_ehr_patients("NO", PEOPLE))
+    r4 = launch(SWEDEN, now=clock.now, people=as_ehr_patients("SE", PEOPLE))
+    yield Ground(clock, ihe, r4)
+    ihe.stop()
+    r4.stop()
+
+
+def settings(url: str, **changes: Any) -> Settings:
+    """Real deadlines are long: nothing here is decided by them, for whatever is lost is told at once."""
+    remembers_nothing = {"fresh_seconds": 0.0, "stale_seconds": 0.0, "silence_seconds": 0.0}
+    return Settings(
+        **{
+            "secret": SECRET,
+            "oidc_issuer": "http://127.0.0.1:9",
+            "database_url": url,
+            "database_pool": 4,
+            "synthetic_people": True,
+            "find_deadline": 20.0,
+            "look_up_deadline": 20.0,
+            **remembers_nothing,
+            **changes,
+        }
+    )
+
+
+@dataclass
+class Place:
+    """The use cases of one process over one database, as a server has them; `reopened` is another process."""
+
+    ground: Ground
+    url: str
+    runner: asyncio.Runner
+    use: UseCases = field(init=False)
+    tenant: Tenant = field(init=False)
+    people: list[Patient] = field(default_factory=list)
+
+    def open(self) -> None:
+        self._engine = open_engine(self.url, pool_size=4)
+        self._ehrs = FhirEhrs(os.environ)
+        chosen = settings(self.url)
+        self.use = use_cases(self._engine, self._ehrs, self.ground.clock, chosen, shared_by(chosen))
+        self.reads, self.catalogue = SqlBookingReads(self._engine), SqlCatalogue(self._engine)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def close(self) -> None:
+        async def close() -> None:
+            await self.use.watch_slots.close()
+            await self._ehrs.close()
+            await self._engine.dispose()
+
+        self.run(close())
+
+    def restart(self) -> None:
+        self.close()
+        self.open()
+
+    async def know(self) -> None:
+        """Who is here, once the database is filled. From now on the record systems are listened to."""
+        await self.use.follow_ehrs()
+        [tenant] = await self.catalogue.tenants()
+        self.tenant = tenant
+        known = {person.login: person for person in PEOPLE}
+        self.people = [
+            (await self.use.sign_in.recognise(tenant, identity_of(known[login], self.ground.clock.now()))).patient
+            for login in LOGINS
+        ]
+        self.clinics = {d: (await self.catalogue.clinics_by_slug(tenant.id, [s]))[s] for d, s in CLINICS.items()}
+        self.treatment = (await self.catalogue.treatments_by_code(tenant.id, [TREATMENT]))[TREATMENT]
+
+    def actor(self, patient: Patient | None) -> Actor:
+        return Actor(kind=ActorKind.PATIENT, id=str(patient.id) if patient else None, request_id="proof")
+
+    async def free(self, dialect: str, days: int = 1, moving: Booking | None = None, **more: Any) -> list[Slot]:
+        """What a patient is shown; every record system must have answered."""
+        today = self.ground.clock.now().date() + timedelta(days=1)
+        search = Search(
+            treatment_id=self.treatment.id,
+            clinic_ids=(self.clinics[dialect].id,),
+            first_day=today,
+            last_day=today + timedelta(days=days - 1),
+            moving=moving,
+            **more,
+        )
+        found = await self.use.find_slots(self.tenant, search, patient=True)
+        assert found.complete, found.sources
+        return list(found.slots)
+
+    async def hold(self, patient: Patient | None, slot: Slot, **more: Any) -> Booking:
+        key = more.pop("key", None) or str(uuid4())
+        request = HoldRequest(
+            slot=slot,
+            scope=str(patient.id) if patient else "anonymous",
+            key=key,
+            input_hash=more.pop("input_hash", key),
+            may_hold=_always,
+            **more,
+        )
+        return await self.use.hold_slot(self.tenant, self.actor(patient), patient, request)
+
+    async def confirm(self, patient: Patient, hold_id: UUID, key: str) -> Booking:
+        request = ConfirmRequest(
+            hold_id=hold_id, key=key, input_hash=key, terms_version=self.tenant.terms_version, sms=False
+        )
+        return await self.use.confirm_booking(self.tenant, self.actor(patient), patient, request)
+
+    async def reschedule(self, patient: Patient, booking: Booking, hold_id: UUID, key: str) -> Booking:
+        request = ChangeRequest(
+            booking_id=booking.id, expected_version=booking.version, key=key, input_hash=key, hold_id=hold_id
+        )
+        return await self.use.reschedule_booking(self.tenant, self.actor(patient), patient, request)
+
+    async def cancel(self, patient: Patient, booking: Booking, key: str) -> Booking:
+        request = ChangeRequest(booking_id=booking.id, expected_version=booking.version, key=key, input_hash=key)
+        return await self.use.cancel_booking(self.tenant, self.actor(patient), patient, request)
+
+    async def sweep_what_is_due(self) -> None:
+        now = self.ground.clock.now()
+        async with self.use.reconcile.start_work() as work:
+            jobs = await work.jobs.claim("sweep", "proof", now, now + timedelta(minutes=1), 100)
+            await work.commit()
+        for job in jobs:
+            await self.use.sweep.job(job)
+            async with self.use.reconcile.start_work() as work:
+                assert await work.jobs.finish(job, "proof", self.ground.clock.now())
+                await work.commit()
+
+    async def everything(self) -> list[Booking]:
+        """Every hold and booking there is."""
+        return [booking_of(row) for row in await Reads(self._engine).rows(select(BOOKING))]
+
+
+async def _always() -> bool:
+    return True
+
+
+def identity_of(person: Any, now: datetime) -> Identity:
+    known = national_id(person.country, person.number, today=now.date())
+    return Identity(
+        issuer="https://login.example",
+        subject=person.login,
+        name=person.name,
+        birth_date=date.fromisoformat(str(person.birth_date)),
+        national_id=known,
+        phone=person.phone_at_login,
+        email=None,
+        language=None,
+        authenticated_at=now,
+        expires_at=now + timedelta(days=1),
+    )
+
+
+async def fill(ground: Ground, url: str) -> None:
+    """The catalogue of both record systems."""
+    places = {"EHR_NO": ground.ihe.url, "EHR_SE": ground.r4.url}
+    seed = read_seed(ROOT / "integrations" / "sandbox" / "demo.toml", places)
+    seed = replace(seed, endpoints=[replace(each, news=News.POLL) for each in seed.endpoints])
+    engine, ehrs, chosen = open_engine(url), FhirEhrs(os.environ), settings(url)
+    use = use_cases(engine, ehrs, ground.clock, chosen, shared_by(chosen))
+    assert await use.import_catalogue(seed) == []
+    await ehrs.close()
+    await engine.dispose()
+
+
+def copied(template: Path, to: Path) -> str:
+    shutil.copyfile(template, to)
+    return f"sqlite:///{to}"
