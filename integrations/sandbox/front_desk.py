@@ -14,9 +14,10 @@ from starlette.routing import Route
 from integrations.sandbox import staff
 from integrations.sandbox.admin import object_in, optional_object
 from integrations.sandbox.appointments import checked_identifiers
-from integrations.sandbox.calendar import Calendar, TimeTakenError
+from integrations.sandbox.calendar import Calendar
 from integrations.sandbox.hours import minute_of
 from integrations.sandbox.searching import instant
+from integrations.sandbox.taken import TimeTakenError
 from integrations.sandbox.wire import FhirError, Resource, fhir
 from integrations.sandbox.world import Role
 

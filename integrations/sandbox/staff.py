@@ -4,11 +4,12 @@ from itertools import pairwise
 from uuid import uuid4
 
 from integrations.sandbox.appointments import new_id
-from integrations.sandbox.calendar import CLOSED, Calendar, Taken, TimeTakenError
+from integrations.sandbox.calendar import CLOSED, Calendar
 from integrations.sandbox.catalogue import coding, taking_part
 from integrations.sandbox.hours import local
 from integrations.sandbox.ihe_terms import device_of, moves_of, with_extensions
 from integrations.sandbox.moving import moved, slots_held
+from integrations.sandbox.taken import Taken, TimeTakenError
 from integrations.sandbox.wire import FhirError, Resource
 from integrations.sandbox.world import Role, Treatment
 
