@@ -177,9 +177,10 @@ class Calendar:
     def keep(self, appointment: Resource) -> Resource:
         """Store an Appointment under its id with the next version, and give it back."""
         before = self.appointments.get(appointment["id"])
-        version = int(before["meta"]["versionId"]) + 1 if before else 1
-        meta = {"versionId": str(version), "lastUpdated": self.now().astimezone(UTC).isoformat(timespec="milliseconds")}
-        kept = {**appointment, "meta": meta}
+        version, at = int(before["meta"]["versionId"]) + 1 if before else 1, self.now()
+        meta = {"versionId": str(version), "lastUpdated": at.astimezone(UTC).isoformat(timespec="milliseconds")}
+        created = (before or {}).get("created", at.isoformat(timespec="seconds"))
+        kept = {"created": created, **appointment, "meta": meta}
         self.appointments[appointment["id"]] = kept
         self.save()
         self._told(kept)

@@ -3,7 +3,7 @@
 An Appointment that only holds its time is booked, or let go of, under its own id.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from integrations.sandbox import appointments
 from integrations.sandbox.calendar import Calendar
 from integrations.sandbox.hours import local, minute_of
-from integrations.sandbox.ihe_terms import SLOT_ID, SOURCE_SYSTEM, device_of, moves_of, with_extensions
+from integrations.sandbox.ihe_terms import SLOT_ID, SOURCE_SYSTEM, device_of, terms_of, with_extensions
 from integrations.sandbox.searching import instant
 from integrations.sandbox.staff import somebody_else_takes
 from integrations.sandbox.taken import Taken, TimeTakenError
@@ -114,21 +114,21 @@ def _create(calendar: Calendar, order: Order, held: Resource | None = None) -> R
     _take(calendar, appointment)
     if order.patient is not None:
         calendar.keep_patient(order.patient)
-    created = held["created"] if held else calendar.now().isoformat(timespec="seconds")
-    return calendar.keep(with_extensions(appointment | {"created": created}, moves=0))
+    return calendar.keep(with_extensions(appointment))
 
 
 def _modify(calendar: Calendar, known: Resource, order: Order) -> Resource:
     if _patients(calendar, known) != _patients(calendar, order.appointment):
         raise FhirError(422, "invariant", "A change sends the full Appointment, with the patient it is for")
     appointment = settled(calendar, order.appointment, known["id"])
-    for name in ("created", "comment"):
-        if name in known:
-            appointment.setdefault(name, known[name])
+    if "comment" in known:
+        appointment.setdefault("comment", known["comment"])
     if order.comment:
         appointment["comment"] = order.comment
     _take(calendar, appointment)
-    return calendar.keep(with_extensions(appointment, moves=moves_of(known) + (known["start"] != appointment["start"])))
+    terms = terms_of(known)
+    moves = terms.moves + (known["start"] != appointment["start"])
+    return calendar.keep(with_extensions(appointment, replace(terms, moves=moves)))
 
 
 def cancel(calendar: Calendar, known: Resource) -> Resource:
@@ -136,7 +136,7 @@ def cancel(calendar: Calendar, known: Resource) -> Resource:
     if known["status"] == "cancelled":
         return known
     calendar.release(known["id"])
-    return calendar.keep(with_extensions(known | {"status": "cancelled"}, moves=moves_of(known)))
+    return calendar.keep(with_extensions(known | {"status": "cancelled"}, terms_of(known)))
 
 
 def _patients(calendar: Calendar, appointment: Resource) -> set[tuple[str | None, str]]:

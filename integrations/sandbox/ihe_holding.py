@@ -47,8 +47,7 @@ def _held(calendar: Calendar, proposal: Resource, lasts: timedelta) -> Resource:
     pending = settled(calendar, proposal, new_id(calendar), "pending")
     until = int((calendar.now() + lasts).timestamp() * 1000)
     calendar.take(replace(time_of(calendar, pending), until=until))
-    created = calendar.now().isoformat(timespec="seconds")
-    return calendar.keep(with_extensions(pending | {"created": created}, moves=0))
+    return calendar.keep(with_extensions(pending))
 
 
 def routes() -> list[Route]:
