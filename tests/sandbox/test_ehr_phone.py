@@ -1,11 +1,15 @@
 """What the clinic booked by telephone is found like anything else, and says what a patient may do with it."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from integrations.sandbox.world_no import NORWAY
 from tests.sandbox.conftest import NIN, Installation
-from tests.sandbox.test_ehr_ihe_book import booked, movable, moved, order, post
+from tests.sandbox.test_ehr_holds import Clock
+from tests.sandbox.test_ehr_ihe_book import booked, movable, moved, order, parameters, post
 from tests.sandbox.test_ehr_ihe_find import find
 from tests.sandbox.test_ehr_r4 import PNR, appointment, neighbours, put
 
@@ -63,11 +67,19 @@ def test_every_appointment_says_when_it_was_made_and_goes_on_saying_so(ehr: Inst
     assert ehr.http.post(f"{path}/cancel").json()["created"] == visit["created"]
 
 
-def test_an_order_says_when_it_was_made(norway: Installation) -> None:
-    visit = booked(post(norway, order(movable(norway))))
-    assert visit["created"] == "2026-12-01T06:00:00+00:00"
-    without = {name: value for name, value in moved(visit, 15).items() if name != "created"}
-    assert booked(post(norway, without))["created"] == visit["created"]
+def test_an_order_says_when_it_was_made_however_often_it_is_changed(start: Callable[..., Installation]) -> None:
+    clock = Clock()
+    ehr = start(NORWAY, now=clock.now, holds=timedelta(hours=2))
+    pending = booked(ehr.http.post("/Appointment/$hold", json=parameters(movable(ehr))))
+    assert pending["created"] == "2026-12-01T06:00:00+00:00"
+    clock.at += timedelta(hours=1)
+    visit = booked(post(ehr, _without_created(order(pending))))
+    moved_on = booked(post(ehr, _without_created(moved(visit, 15))))
+    assert visit["created"] == moved_on["created"] == pending["created"]
+
+
+def _without_created(appointment: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in appointment.items() if name != "created"}
 
 
 def test_an_appointment_of_plain_r4_says_when_it_was_made_unless_its_author_does(sweden: Installation) -> None:
@@ -75,8 +87,10 @@ def test_an_appointment_of_plain_r4_says_when_it_was_made_unless_its_author_does
     put(sweden, one, "busy")
     visit = sweden.http.post("/Appointment", json=appointment(one)).json()
     assert visit["created"] == "2026-12-01T06:00:00+00:00"
-    without = {name: value for name, value in visit.items() if name != "created"}
-    assert sweden.http.put(f"/Appointment/{visit['id']}", json=without).json()["created"] == visit["created"]
+    assert (
+        sweden.http.put(f"/Appointment/{visit['id']}", json=_without_created(visit)).json()["created"]
+        == visit["created"]
+    )
     earlier = appointment(two, "B2", created="2026-11-30")
     assert sweden.http.post("/Appointment", json=earlier).json()["created"] == "2026-11-30"
 
