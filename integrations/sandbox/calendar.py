@@ -6,46 +6,21 @@ Every change is one synchronous call, so under asyncio nothing comes between loo
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from integrations.sandbox import records
 from integrations.sandbox.changes import Change, Changes
-from integrations.sandbox.hours import NO_WORK, Day, Interval, day_of, grid_starts, local, minute_of, overlap
+from integrations.sandbox.hours import NO_WORK, Day, day_of, grid_starts, local, minute_of, overlap
 from integrations.sandbox.subscriber import Subscriber
+from integrations.sandbox.taken import Taken, TimeTakenError
 from integrations.sandbox.world import World
 
 Resource = dict[str, Any]
 WEEKS_AHEAD = 8
 CLOSED = "busy-unavailable"
-
-
-class TimeTakenError(Exception):
-    """Somebody has the time already, or nobody works then."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """A time that is occupied: by an Appointment, a Slot, or clinic staff; `key` says which."""
-
-    key: str
-    role: str
-    start: int
-    end: int
-    status: str = "busy"
-    identifier: tuple[Resource, ...] = ()
-
-    @property
-    def visit(self) -> str | None:
-        """The booking number it was taken under, where it has one."""
-        return next((each["value"] for each in self.identifier), None)
-
-    @property
-    def interval(self) -> Interval:
-        """From and until."""
-        return self.start, self.end
 
 
 class Calendar:
@@ -63,14 +38,15 @@ class Calendar:
         self.now = now or (lambda: datetime.now(UTC))
         self.path = path
         self.revision = 0
-        self.appointments: dict[str, Resource] = {}
         self.patients: dict[str, Resource] = {}
         self.comments: dict[str, str] = {}
         self.subscribers: dict[str, Subscriber] = {}
         self.changes = Changes()
         self.tell: Callable[[Change | Resource], None] | None = None
         self._silent = False
+        self._appointments: dict[str, Resource] = {}
         self._taken: dict[str, Taken] = {}
+        self._held: dict[str, int] = {}
         self._by_day: defaultdict[str, dict[str, Taken]] = defaultdict(dict)
         self._days: dict[tuple[str, date], Day] = {}
         self._free: dict[str, dict[int, tuple[int, ...]]] = {}
@@ -78,6 +54,12 @@ class Calendar:
         self._registered = {each["id"]: each for each in patients}
         self.patients.update(self._registered)
         self._load()
+
+    @property
+    def appointments(self) -> dict[str, Resource]:
+        """Every Appointment by its id, those that hold a time for now included."""
+        self._lapse()
+        return self._appointments
 
     def day(self, role: str, on: date) -> Day:
         """What is known of a role's local date before anything was booked here."""
@@ -101,6 +83,7 @@ class Calendar:
 
     def free_starts(self, role: str, on: date, minutes: int) -> tuple[int, ...]:
         """The starts at which a visit of that length would overlap nothing; the past included."""
+        self._lapse()
         known = self._free.setdefault(f"{role}|{on}", {})
         if minutes not in known:
             busy = [*self.day(role, on).booked, *(each.interval for each in self._by_day[f"{role}|{on}"].values())]
@@ -119,6 +102,7 @@ class Calendar:
 
     def occupants(self, role: str, start: int, end: int) -> list[Taken]:
         """Whatever was taken here and shares time with the interval."""
+        self._lapse()
         found = self._by_day.get(self._key(role, start), {}).values()
         return [each for each in found if overlap(each.interval, (start, end))]
 
@@ -129,6 +113,7 @@ class Calendar:
 
     def taken(self, key: str) -> Taken | None:
         """What an Appointment or Slot occupies, if anything."""
+        self._lapse()
         return self._taken.get(key)
 
     def everything_taken(self) -> list[Taken]:
@@ -192,9 +177,10 @@ class Calendar:
     def keep(self, appointment: Resource) -> Resource:
         """Store an Appointment under its id with the next version, and give it back."""
         before = self.appointments.get(appointment["id"])
-        version = int(before["meta"]["versionId"]) + 1 if before else 1
-        meta = {"versionId": str(version), "lastUpdated": self.now().astimezone(UTC).isoformat(timespec="milliseconds")}
-        kept = {**appointment, "meta": meta}
+        version, at = int(before["meta"]["versionId"]) + 1 if before else 1, self.now()
+        meta = {"versionId": str(version), "lastUpdated": at.astimezone(UTC).isoformat(timespec="milliseconds")}
+        created = (before or {}).get("created", at.isoformat(timespec="seconds"))
+        kept = {"created": created, **appointment, "meta": meta}
         self.appointments[appointment["id"]] = kept
         self.save()
         self._told(kept)
@@ -220,7 +206,7 @@ class Calendar:
         """As on the first day, whatever was on disk: nobody is booked, and nobody is known but the first people."""
         for day in self._by_day:
             self._free.pop(day, None)
-        for kept in (self.appointments, self.comments, self.subscribers, self._taken, self._by_day):
+        for kept in (self._appointments, self.comments, self.subscribers, self._taken, self._held, self._by_day):
             kept.clear()
         self.patients, self.changes = dict(self._registered), Changes()
         self.save()
@@ -229,7 +215,7 @@ class Calendar:
         """A copy that no later change reaches, as a replica that lags behind; its clock goes on."""
         copy = Calendar(self.world, now=self.now)
         copy.revision, copy._days, copy.changes = self.revision, self._days, self.changes.copy()
-        copy.appointments, copy.patients = dict(self.appointments), dict(self.patients)
+        copy._appointments, copy.patients = dict(self.appointments), dict(self.patients)
         copy.comments = dict(self.comments)
         for each in self._taken.values():
             copy._remember(each)
@@ -244,7 +230,7 @@ class Calendar:
         """Everything on disk, when what any reader of the calendar sees is still the same."""
         if self.path is not None:
             state = {
-                "appointments": self.appointments,
+                "appointments": self._appointments,
                 "patients": self.patients,
                 "comments": self.comments,
                 "changes": self.changes.by_day,
@@ -255,7 +241,7 @@ class Calendar:
 
     def _load(self) -> None:
         state = records.read(self.path) if self.path else {}
-        self.appointments.update(state.get("appointments", {}))
+        self._appointments.update(state.get("appointments", {}))
         self.patients.update(state.get("patients", {}))
         self.comments.update(state.get("comments", {}))
         for each in state.get("taken", ()):
@@ -265,14 +251,31 @@ class Calendar:
 
     def _remember(self, time: Taken) -> None:
         self._taken[time.key] = time
+        if time.until is not None:
+            self._held[time.key] = time.until
         self._by_day[self._key(time.role, time.start)][time.key] = time
         self._free.pop(self._key(time.role, time.start), None)
 
     def _forget(self, key: str) -> None:
-        time = self._taken.pop(key, None)
-        if time is not None:
-            self._by_day[self._key(time.role, time.start)].pop(key, None)
-            self._touch(time)
+        if key in self._taken:
+            self._touch(self._freed(key))
+
+    def _freed(self, key: str) -> Taken:
+        time = self._taken.pop(key)
+        self._held.pop(key, None)
+        self._by_day[self._key(time.role, time.start)].pop(key, None)
+        self._free.pop(self._key(time.role, time.start), None)
+        return time
+
+    def _lapse(self) -> None:
+        """A hold that is over is as if it had never been: no version moves on, and nobody is told."""
+        over = [key for key, until in self._held.items() if until <= self.now().timestamp() * 1000]
+        for key in over:
+            self._freed(key)
+        if over:
+            # Somebody may be going through the Appointments just now.
+            self._appointments = {key: each for key, each in self._appointments.items() if key not in over}
+            self.revision += 1
 
     def _touch(self, time: Taken) -> None:
         change = Change(time.role, time.start, time.end, int(self.now().timestamp() * 1000))

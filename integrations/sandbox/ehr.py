@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from integrations.sandbox import admin, front_desk, ihe, r4, reading, subscriptions
+from integrations.sandbox import admin, front_desk, ihe, ihe_holding, r4, reading, subscriptions
 from integrations.sandbox.calendar import Calendar
 from integrations.sandbox.delivery import Deliveries
 from integrations.sandbox.faults import Faults
@@ -34,6 +34,7 @@ class Sandbox:
     book_parameters: tuple[str, ...]
     proposal_statuses: tuple[str, ...]
     subscriptions: bool = True
+    holds: timedelta | None = None
     faults: Faults = field(default_factory=Faults)
     calls: Calls = field(default_factory=Calls)
     late: LateRequests = field(default_factory=LateRequests)
@@ -82,13 +83,15 @@ def create_ehr(
     book_parameter: str | None = None,
     accepts_proposed: bool = False,
     subscriptions: bool = True,
+    holds: timedelta | None = None,
 ) -> Starlette:
     """An installation as an ASGI application.
 
     `state` is the file that keeps bookings over a restart; `people` have `system`, `value`, `name`, `birthDate` and
     `phone`; links follow the caller's host without `base_url`. `book_parameter` is the one name `$book` takes its
     Appointment under (both by default); `accepts_proposed` is for the older way to send a new Appointment;
-    without `subscriptions` nobody is told of changes, as with many in the field.
+    without `subscriptions` nobody is told of changes, as with many in the field. `holds` is how long `$hold` keeps a
+    time; without it, or in plain R4, there is no such operation.
     """
     sandbox = Sandbox(
         calendar=Calendar(world, path=state, people=people, now=now),
@@ -96,6 +99,7 @@ def create_ehr(
         book_parameters=(book_parameter,) if book_parameter else EVERY_NAME,
         proposal_statuses=("pending", "proposed") if accepts_proposed else ("pending",),
         subscriptions=subscriptions,
+        holds=holds if world.dialect == "ihe" else None,
     )
     return _application(sandbox)
 
@@ -108,6 +112,7 @@ def _application(sandbox: Sandbox) -> Starlette:
             *front_desk.routes(),
             *subscriptions.routes(known=sandbox.subscriptions),
             *dialect.routes(),
+            *(ihe_holding.routes() if sandbox.holds else ()),
             *reading.routes(),
         ],
         middleware=[Middleware(FaultInjection, sandbox.faults, sandbox.calls, sandbox.late, sandbox.stopping)],

@@ -35,6 +35,7 @@ OPERATIONS = frozenset(
     {
         "find",
         "book",
+        "hold",
         "read",
         "search",
         "slot-search",
@@ -45,7 +46,7 @@ OPERATIONS = frozenset(
         "subscription",
     }
 )
-WRITES = frozenset({"book", "slot-write", "appointment-write", "patient", "subscription"})
+WRITES = frozenset({"book", "hold", "slot-write", "appointment-write", "patient", "subscription"})
 READS = frozenset({"find", "read", "search", "slot-search"})
 HEADER = b"x-sandbox-fault"
 
@@ -138,7 +139,7 @@ def _concerns(fault: Fault, operation: str, scope: Mapping[str, Any]) -> bool:
     if fault.operation not in (None, operation):
         return False
     if fault.kind == "taken":
-        return operation in ("book", "slot-write")
+        return operation in ("book", "hold", "slot-write")
     if fault.kind == "stale":
         return operation in READS
     if fault.kind in ("lost-answer", "late"):

@@ -1,10 +1,13 @@
 """Paths for what clinic staff do: book, move, cancel and close without asking the portal, often without a word.
 
+A phone booking in the IHE dialect may say `minChangeHours`, `canBeRescheduled` and `canBeCancelled`.
+
 `"silent": true` in any body here means that no subscriber is told, as staff changes in the field often are not.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -14,13 +17,20 @@ from starlette.routing import Route
 from integrations.sandbox import staff
 from integrations.sandbox.admin import object_in, optional_object
 from integrations.sandbox.appointments import checked_identifiers
-from integrations.sandbox.calendar import Calendar, TimeTakenError
+from integrations.sandbox.calendar import Calendar
 from integrations.sandbox.hours import minute_of
+from integrations.sandbox.ihe_terms import USUAL, Terms
 from integrations.sandbox.searching import instant
+from integrations.sandbox.taken import TimeTakenError
 from integrations.sandbox.wire import FhirError, Resource, fhir
 from integrations.sandbox.world import Role
 
 OUTCOMES = ("fulfilled", "noshow")
+_TERMS = {
+    "minChangeHours": "min_change_hours",
+    "canBeRescheduled": "can_be_rescheduled",
+    "canBeCancelled": "can_be_cancelled",
+}
 
 
 def _calendar(request: Request) -> Calendar:
@@ -55,6 +65,15 @@ def _span(asked: dict[str, Any], most: int) -> tuple[int, int]:
     return start, start + minutes
 
 
+def _terms(calendar: Calendar, asked: dict[str, Any]) -> Terms:
+    given = {field: asked[name] for name, field in _TERMS.items() if name in asked}
+    if given and calendar.world.dialect != "ihe":
+        raise FhirError(400, "not-supported", f"Only the IHE dialect tells {', '.join(_TERMS)}")
+    if any(type(value) is not type(getattr(USUAL, field)) for field, value in given.items()):
+        raise FhirError(400, "value", "minChangeHours is a whole number, what can be done is true or false")
+    return replace(USUAL, **given)
+
+
 def _known(request: Request) -> Resource:
     known = _calendar(request).appointments.get(request.path_params["id"])
     if known is None:
@@ -67,8 +86,9 @@ async def phone_booking(request: Request) -> Response:
     calendar, asked = _calendar(request), await object_in(request)
     role, span, patient = _role(calendar, asked), _span(asked, 480), asked.get("patient")
     checked_identifiers([patient] if patient is not None else [], 400)
+    terms = _terms(calendar, asked)
     with _at_work(calendar, asked):
-        return fhir(staff.book_by_phone(calendar, role, *span, patient), 201)
+        return fhir(staff.book_by_phone(calendar, role, *span, patient, terms), 201)
 
 
 async def cancel(request: Request) -> Response:

@@ -169,8 +169,8 @@ async def capabilities(request: Request) -> Response:
 async def metadata(request: Request) -> Response:
     """The CapabilityStatement."""
     instantiates = ["https://profiles.ihe.net/ITI/Scheduling/CapabilityStatement/IHE.Scheduling.server|1.0.0"]
-    operations = ["find", "book", "get-schedule-context", "wof-capabilities"]
     sandbox = request.app.state.sandbox
+    operations = ["find", "book", "get-schedule-context", "wof-capabilities", *(["hold"] if sandbox.holds else [])]
     world, base = sandbox.calendar.world, base_of(request)
     return fhir(capability_statement(world, base, instantiates, operations, subscriptions=sandbox.subscriptions))
 

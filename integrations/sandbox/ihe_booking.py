@@ -1,16 +1,20 @@
-"""`$book` of the IHE dialect: create, modify and cancel, told apart by the id and the status that come in."""
+"""`$book` of the IHE dialect: create, modify and cancel, told apart by the id and the status that come in.
 
-from dataclasses import dataclass
+An Appointment that only holds its time is booked, or let go of, under its own id.
+"""
+
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from integrations.sandbox import appointments
-from integrations.sandbox.calendar import Calendar, Taken, TimeTakenError
+from integrations.sandbox.calendar import Calendar
 from integrations.sandbox.hours import local, minute_of
-from integrations.sandbox.ihe_terms import SLOT_ID, SOURCE_SYSTEM, device_of, moves_of, with_extensions
+from integrations.sandbox.ihe_terms import SLOT_ID, SOURCE_SYSTEM, device_of, terms_of, with_extensions
 from integrations.sandbox.searching import instant
 from integrations.sandbox.staff import somebody_else_takes
+from integrations.sandbox.taken import Taken, TimeTakenError
 from integrations.sandbox.wire import FhirError, Resource, fhir, outcome, resource_in
 from integrations.sandbox.world import TREATMENTS_SYSTEM, Role
 
@@ -31,30 +35,31 @@ async def book(request: Request) -> Response:
     """Carry the order out; a refusal is a Bundle that holds nothing but an OperationOutcome."""
     sandbox = request.app.state.sandbox
     try:
-        order = _order(await resource_in(request, "Parameters"), sandbox.book_parameters)
-        _check_shape(order)
+        order = checked_shape(order_in(await resource_in(request, "Parameters"), sandbox.book_parameters))
         if request.scope.get("sandbox.fault") == "taken":
-            time = _time_of(sandbox.calendar, {"id": "", **order.appointment})
+            time = time_of(sandbox.calendar, {"id": "", **order.appointment})
             somebody_else_takes(sandbox.calendar, time.role, time.start, time.end)
         appointment = _carry_out(sandbox.calendar, order, sandbox.proposal_statuses)
     except FhirError as error:
-        return fhir(_answer(error.outcome), error.status)
-    return fhir(_answer(appointment, outcome("informational", "Carried out", "information")))
+        return fhir(answer(error.outcome), error.status)
+    return fhir(answer(appointment, outcome("informational", "Carried out", "information")))
 
 
-def _answer(*resources: Resource) -> Resource:
+def answer(*resources: Resource) -> Resource:
+    """What both operations answer with."""
     entries = [{"resource": each} for each in resources]
     return {"resourceType": "Bundle", "type": "collection", "total": len(entries), "entry": entries}
 
 
-def _order(parameters: Resource, names: tuple[str, ...]) -> Order:
+def order_in(parameters: Resource, names: tuple[str, ...]) -> Order:
+    """What Parameters ask for; the Appointment is under one of the names."""
     given = parameters.get("parameter")
     if not isinstance(given, list) or not all(isinstance(each.get("name"), str) for each in given):
         raise FhirError(400, "structure", "Parameters need a list of parameters with names")
     by_name = {each.get("name"): each for each in given}
     appointment = next((by_name[name].get("resource") for name in names if name in by_name), None)
     if not isinstance(appointment, dict) or appointment.get("resourceType") != "Appointment":
-        raise FhirError(400, "required", f"$book needs an Appointment in {' or '.join(names)}")
+        raise FhirError(400, "required", f"An Appointment is needed in {' or '.join(names)}")
     patient = by_name.get("patient-resource", {}).get("resource")
     if patient is not None and (not isinstance(patient, dict) or patient.get("resourceType") != "Patient"):
         raise FhirError(400, "structure", "patient-resource must be a Patient")
@@ -64,11 +69,13 @@ def _order(parameters: Resource, names: tuple[str, ...]) -> Order:
     return Order(appointment, appointments.checked_patient(patient) if patient else None, comment)
 
 
-def _check_shape(order: Order) -> None:
+def checked_shape(order: Order) -> Order:
+    """The order, if the profile allows its Appointment and what is in it can be relied on."""
     for name in FORBIDDEN:
         if name in order.appointment:
             raise FhirError(422, "structure", f"The profile does not allow {name}")
     appointments.checked(order.appointment, 422)
+    return order
 
 
 def _carry_out(calendar: Calendar, order: Order, proposal_statuses: tuple[str, ...]) -> Resource:
@@ -80,7 +87,9 @@ def _carry_out(calendar: Calendar, order: Order, proposal_statuses: tuple[str, .
         if status in ("pending", "proposed"):
             raise FhirError(422, "value", f"A new Appointment is sent as {' or '.join(proposal_statuses)}")
         raise FhirError(404, "not-found", f"No Appointment {asked_id!r} to change")
-    if status == "cancelled" and known["status"] in ("booked", "cancelled"):
+    if known["status"] == "pending" and status in proposal_statuses:
+        return _create(calendar, order, known)
+    if status == "cancelled" and known["status"] in ("pending", "booked", "cancelled"):
         return cancel(calendar, known)
     if status not in ("booked", "cancelled"):
         raise FhirError(422, "value", f"An existing Appointment cannot become {status!r}")
@@ -89,12 +98,14 @@ def _carry_out(calendar: Calendar, order: Order, proposal_statuses: tuple[str, .
     return _modify(calendar, known, order)
 
 
-def _create(calendar: Calendar, order: Order) -> Resource:
+def _create(calendar: Calendar, order: Order, held: Resource | None = None) -> Resource:
     for each in _business_identifiers(order.appointment):
         if _booked_under(calendar, each):
             raise FhirError(409, "conflict", "This booking number has an Appointment already")
     patient = _patient_identifier(calendar, order)
-    appointment = _settled(calendar, order.appointment, appointments.new_id(calendar))
+    if held and _patients(calendar, held) - _patients(calendar, order.appointment):
+        raise FhirError(422, "invariant", "The time is held for another patient")
+    appointment = settled(calendar, order.appointment, held["id"] if held else appointments.new_id(calendar))
     if not appointments.patient_identifiers(calendar, appointment):
         actor = {"identifier": {"system": patient["system"], "value": patient["value"]}}
         appointment["participant"] = [*appointment["participant"], {"actor": actor, "status": "accepted"}]
@@ -103,23 +114,21 @@ def _create(calendar: Calendar, order: Order) -> Resource:
     _take(calendar, appointment)
     if order.patient is not None:
         calendar.keep_patient(order.patient)
-    created = calendar.now().isoformat(timespec="seconds")
-    return calendar.keep(with_extensions(appointment | {"created": created}, moves=0))
+    return calendar.keep(with_extensions(appointment))
 
 
 def _modify(calendar: Calendar, known: Resource, order: Order) -> Resource:
-    before, after = (appointments.patient_identifiers(calendar, each) for each in (known, order.appointment))
-    held = {(each.get("system"), each["value"]) for each in before}
-    if held != {(each.get("system"), each["value"]) for each in after}:
+    if _patients(calendar, known) != _patients(calendar, order.appointment):
         raise FhirError(422, "invariant", "A change sends the full Appointment, with the patient it is for")
-    appointment = _settled(calendar, order.appointment, known["id"])
-    for name in ("created", "comment"):
-        if name in known:
-            appointment.setdefault(name, known[name])
+    appointment = settled(calendar, order.appointment, known["id"])
+    if "comment" in known:
+        appointment.setdefault("comment", known["comment"])
     if order.comment:
         appointment["comment"] = order.comment
     _take(calendar, appointment)
-    return calendar.keep(with_extensions(appointment, moves=moves_of(known) + (known["start"] != appointment["start"])))
+    terms = terms_of(known)
+    moves = terms.moves + (known["start"] != appointment["start"])
+    return calendar.keep(with_extensions(appointment, replace(terms, moves=moves)))
 
 
 def cancel(calendar: Calendar, known: Resource) -> Resource:
@@ -127,10 +136,14 @@ def cancel(calendar: Calendar, known: Resource) -> Resource:
     if known["status"] == "cancelled":
         return known
     calendar.release(known["id"])
-    return calendar.keep(with_extensions(known | {"status": "cancelled"}, moves=moves_of(known)))
+    return calendar.keep(with_extensions(known | {"status": "cancelled"}, terms_of(known)))
 
 
-def _settled(calendar: Calendar, sent: Resource, identifier: str) -> Resource:
+def _patients(calendar: Calendar, appointment: Resource) -> set[tuple[str | None, str]]:
+    return {(each.get("system"), each["value"]) for each in appointments.patient_identifiers(calendar, appointment)}
+
+
+def settled(calendar: Calendar, sent: Resource, identifier: str, status: str = "booked") -> Resource:
     """The Appointment as it will stand: who and what checked, times on the clinic's clock."""
     role = _role_in(calendar, sent)
     code = _code_in(sent)
@@ -142,7 +155,7 @@ def _settled(calendar: Calendar, sent: Resource, identifier: str) -> Resource:
         raise FhirError(422, "required", "The chair or device of the proposal must come back untouched")
     zone = calendar.world.zone
     span = {name: local(minute_of(instant(sent[name], name)), zone).isoformat() for name in ("start", "end")}
-    return sent | span | {"id": identifier, "status": "booked"}
+    return sent | span | {"id": identifier, "status": status}
 
 
 def _role_in(calendar: Calendar, sent: Resource) -> Role:
@@ -182,13 +195,14 @@ def _booked_under(calendar: Calendar, identifier: Resource) -> bool:
     )
 
 
-def _time_of(calendar: Calendar, appointment: Resource) -> Taken:
+def time_of(calendar: Calendar, appointment: Resource) -> Taken:
+    """The time an Appointment is about, as it occupies the calendar of whoever takes part."""
     start, end = (minute_of(instant(appointment[name], name)) for name in ("start", "end"))
     return Taken(key=appointment["id"], role=_role_in(calendar, appointment).id, start=start, end=end)
 
 
 def _take(calendar: Calendar, appointment: Resource) -> None:
     try:
-        calendar.take(_time_of(calendar, appointment))
+        calendar.take(time_of(calendar, appointment))
     except TimeTakenError as error:
         raise FhirError(409, "conflict", "The time is no longer available") from error

@@ -1,5 +1,7 @@
 """Names and extensions that only the IHE dialect uses."""
 
+from dataclasses import dataclass
+
 from integrations.sandbox.wire import Resource
 from integrations.sandbox.world import Role
 
@@ -10,16 +12,29 @@ SOURCE_SYSTEM = f"{PORTAL}/identifier-system/endpoint-identifier-system-for-appo
 DEVICE_SYSTEM = "https://sandbox.example/devices"
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How often a patient moved an Appointment, and what they may still do with it while it is booked."""
+
+    moves: int = 0
+    min_change_hours: int = 24
+    can_be_rescheduled: bool = True
+    can_be_cancelled: bool = True
+
+
+USUAL = Terms()
+
+
 def device_of(role: Role) -> Resource:
     """The chair or device a role's visits need."""
     return {"system": DEVICE_SYSTEM, "value": role.device}
 
 
-def characteristic() -> Resource:
+def characteristic(min_change_hours: int = USUAL.min_change_hours) -> Resource:
     """What this endpoint allows patients to do by themselves."""
     parts = {
         "scheduling": [
-            {"url": "minChangeHours", "valueInteger": 24},
+            {"url": "minChangeHours", "valueInteger": min_change_hours},
             {"url": "webReschedulingCountAllowed", "valueInteger": 2},
             {"url": "childPatientThreshold", "valueInteger": 16},
             {"url": "schedulingAvailability", "valueBoolean": True},
@@ -37,27 +52,24 @@ def characteristic() -> Resource:
     }
 
 
-def update_extension(moves: int, *, changeable: bool) -> Resource:
-    """How often an Appointment was moved, and whether a patient may still change it."""
-    return {
-        "url": f"{CONNECT}/StructureDefinition/wofconnect-appointment-update",
-        "extension": [
-            {"url": "webReschedulingCount", "valueInteger": moves},
-            {"url": "canBeRescheduled", "valueBoolean": changeable},
-            {"url": "canBeCancelled", "valueBoolean": changeable},
-        ],
-    }
-
-
-def with_extensions(appointment: Resource, *, moves: int) -> Resource:
+def with_extensions(appointment: Resource, terms: Terms = USUAL) -> Resource:
     """The Appointment with both extensions as they stand now, besides those of its own."""
     others = [each for each in appointment.get("extension", ()) if not str(each.get("url", "")).startswith(CONNECT)]
-    update = update_extension(moves, changeable=appointment["status"] == "booked")
-    return appointment | {"extension": [*others, characteristic(), update]}
+    booked = appointment["status"] == "booked"
+    update = {
+        "url": f"{CONNECT}/StructureDefinition/wofconnect-appointment-update",
+        "extension": [
+            {"url": "webReschedulingCount", "valueInteger": terms.moves},
+            {"url": "canBeRescheduled", "valueBoolean": booked and terms.can_be_rescheduled},
+            {"url": "canBeCancelled", "valueBoolean": booked and terms.can_be_cancelled},
+        ],
+    }
+    return appointment | {"extension": [*others, characteristic(terms.min_change_hours), update]}
 
 
-def moves_of(appointment: Resource) -> int:
-    """How often an Appointment this server wrote was moved so far."""
-    update = appointment["extension"][-1]
-    moves: int = update["extension"][0]["valueInteger"]
-    return moves
+def terms_of(appointment: Resource) -> Terms:
+    """The terms an Appointment this server wrote stands under so far."""
+    allowed, update = appointment["extension"][-2:]
+    moves, reschedule, cancel = update["extension"]
+    hours = allowed["extension"][0]["extension"][0]["valueInteger"]
+    return Terms(moves["valueInteger"], hours, reschedule["valueBoolean"], cancel["valueBoolean"])

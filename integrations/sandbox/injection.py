@@ -12,7 +12,7 @@ from integrations.sandbox.faults import Fault, Faults, UnknownFaultError
 from integrations.sandbox.late import LateRequests, body_of
 from integrations.sandbox.wire import FHIR_JSON, Resource, outcome
 
-_OPERATORS = {"$find": "find", "$book": "book", "$get-schedule-context": "context"}
+_OPERATORS = {"$find": "find", "$book": "book", "$hold": "hold", "$get-schedule-context": "context"}
 
 
 class Calls:

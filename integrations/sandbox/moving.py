@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 from integrations.sandbox import r4_slots
-from integrations.sandbox.calendar import Calendar, Taken, TimeTakenError
+from integrations.sandbox.calendar import Calendar
 from integrations.sandbox.catalogue import taking_part
 from integrations.sandbox.hours import local, minute_of
 from integrations.sandbox.ihe_terms import DEVICE_SYSTEM, device_of
 from integrations.sandbox.searching import instant, references
+from integrations.sandbox.taken import Taken, TimeTakenError
 from integrations.sandbox.wire import FhirError, Resource
 from integrations.sandbox.world import TREATMENTS_SYSTEM, Role
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from integrations.sandbox.calendar import CLOSED, Calendar, Taken, TimeTakenError
+from integrations.sandbox.calendar import CLOSED, Calendar
 from integrations.sandbox.catalogue import coding
 from integrations.sandbox.hours import minute_of
+from integrations.sandbox.taken import Taken, TimeTakenError
 from integrations.sandbox.wire import FhirError, Resource
 from integrations.sandbox.world import Role, Treatment
 

@@ -4,18 +4,21 @@ from itertools import pairwise
 from uuid import uuid4
 
 from integrations.sandbox.appointments import new_id
-from integrations.sandbox.calendar import CLOSED, Calendar, Taken, TimeTakenError
+from integrations.sandbox.calendar import CLOSED, Calendar
 from integrations.sandbox.catalogue import coding, taking_part
 from integrations.sandbox.hours import local
-from integrations.sandbox.ihe_terms import device_of, moves_of, with_extensions
+from integrations.sandbox.ihe_terms import USUAL, Terms, device_of, terms_of, with_extensions
 from integrations.sandbox.moving import moved, slots_held
+from integrations.sandbox.taken import Taken, TimeTakenError
 from integrations.sandbox.wire import FhirError, Resource
 from integrations.sandbox.world import Role, Treatment
 
 _CLOSURE = "closure-"
 
 
-def book_by_phone(calendar: Calendar, role: Role, start: int, end: int, patient: Resource | None = None) -> Resource:
+def book_by_phone(
+    calendar: Calendar, role: Role, start: int, end: int, patient: Resource | None = None, terms: Terms = USUAL
+) -> Resource:
     """Somebody rang: occupy the time and write the Appointment; raises TimeTakenError when it is not free."""
     identifier = new_id(calendar)
     calendar.take(Taken(key=identifier, role=role.id, start=start, end=end))
@@ -33,12 +36,12 @@ def book_by_phone(calendar: Calendar, role: Role, start: int, end: int, patient:
     }
     if role.device:
         described["supportingInformation"] = [{"identifier": device_of(role)}]
-    return calendar.keep(_told(calendar, described, moves=0))
+    return calendar.keep(_told(calendar, described, terms))
 
 
-def _told(calendar: Calendar, appointment: Resource, *, moves: int) -> Resource:
+def _told(calendar: Calendar, appointment: Resource, terms: Terms) -> Resource:
     """In the IHE dialect what a patient may change is told on every Appointment, whoever wrote it."""
-    return with_extensions(appointment, moves=moves) if calendar.world.dialect == "ihe" else appointment
+    return with_extensions(appointment, terms) if calendar.world.dialect == "ihe" else appointment
 
 
 def somebody_else_takes(calendar: Calendar, role: str, start: int, end: int) -> None:
@@ -59,20 +62,18 @@ def cancel_at_clinic(calendar: Calendar, appointment: Resource) -> Resource:
     calendar.release(appointment["id"])
     for time in slots_held(calendar, appointment):
         calendar.release(time.key)
-    return calendar.keep(_told(calendar, appointment | {"status": "cancelled"}, moves=_moves(calendar, appointment)))
+    return calendar.keep(_told(calendar, appointment | {"status": "cancelled"}, _terms(calendar, appointment)))
 
 
 def move_at_clinic(calendar: Calendar, appointment: Resource, start: int, role: Role | None) -> Resource:
     """Staff move a booked visit, which does not count among the patient's moves; raises TimeTakenError."""
     if appointment["status"] != "booked":
         raise FhirError(409, "business-rule", f"The Appointment is {appointment['status']}")
-    return calendar.keep(
-        _told(calendar, moved(calendar, appointment, start, role), moves=_moves(calendar, appointment))
-    )
+    return calendar.keep(_told(calendar, moved(calendar, appointment, start, role), _terms(calendar, appointment)))
 
 
-def _moves(calendar: Calendar, appointment: Resource) -> int:
-    return moves_of(appointment) if calendar.world.dialect == "ihe" else 0
+def _terms(calendar: Calendar, appointment: Resource) -> Terms:
+    return terms_of(appointment) if calendar.world.dialect == "ihe" else USUAL
 
 
 def _likely_treatment(calendar: Calendar, role: Role, minutes: int) -> Treatment:
@@ -84,7 +85,7 @@ def note_outcome(calendar: Calendar, appointment: Resource, status: str) -> Reso
     """Staff note how a booked visit ended; its time stays occupied."""
     if appointment["status"] != "booked":
         raise FhirError(409, "business-rule", f"The Appointment is {appointment['status']}")
-    return calendar.keep(_told(calendar, appointment | {"status": status}, moves=_moves(calendar, appointment)))
+    return calendar.keep(_told(calendar, appointment | {"status": status}, _terms(calendar, appointment)))
 
 
 def close_time(calendar: Calendar, role: Role, start: int, end: int) -> str:

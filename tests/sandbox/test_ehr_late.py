@@ -167,6 +167,7 @@ def test_beginning_afresh_forgets_whatever_happened(sweden: Installation, receiv
     one, two = neighbours(sweden)
     put(sweden, {**one, "comment": "Ryggen"}, "busy")
     sweden.http.post("/Appointment", json=appointment(one))
+    assert slots(sweden) != before
     until(lambda: len(deliveries(sweden)) == 1)
     person = {"resourceType": "Patient", "identifier": [{"system": PNR, "value": "191212121212"}]}
     sweden.http.post("/Patient", json=person)

@@ -4,9 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from integrations.sandbox.calendar import Calendar, Taken, TimeTakenError
+from integrations.sandbox.calendar import Calendar
 from integrations.sandbox.catalogue import catalogue, photo
 from integrations.sandbox.hours import local
+from integrations.sandbox.taken import Taken, TimeTakenError
 from integrations.sandbox.world import World
 from integrations.sandbox.world_no import NORWAY
 from integrations.sandbox.world_se import SWEDEN
