@@ -135,7 +135,7 @@ async def _work(house: House) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(house.use.news.follow(house.settings.log_seconds))
         if house.settings.worker:
-            tasks.create_task(work_forever(house.use, house.settings.rhythm()))
+            tasks.create_task(work_forever(house.use, house.settings.look_for_jobs))
 
 
 async def _home(_: Request) -> Response:

@@ -78,7 +78,7 @@ async def work(settings: Settings, started: Callable[[], None]) -> None:
     """The worker alone, until it is cancelled; `started` is called when all is well."""
     async with ready_house(settings) as house:
         started()
-        await work_forever(house.use, settings.rhythm())
+        await work_forever(house.use, settings.look_for_jobs)
 
 
 def sandbox_apps(settings: Settings) -> dict[int, Starlette]:
