@@ -29,7 +29,7 @@ from api.sse import StreamRules
 from api.tenants import TenantDirectory
 from api.websocket import SocketEndpoint, as_over_http
 from api.worker import work_forever
-from domain.ports import BookingReads, Catalogue, Clock, Limiter
+from domain.ports import BookingReads, Catalogue, Clock, JobReads, Limiter
 from domain.usecases import UseCases
 
 HOLD_WINDOW = timedelta(minutes=10)
@@ -45,6 +45,7 @@ class House:
     settings: Settings
     catalogue: Catalogue
     reads: BookingReads
+    jobs: JobReads
     clock: Clock
     use: UseCases
     signer: Signer

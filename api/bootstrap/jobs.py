@@ -11,7 +11,7 @@ from api.settings import Settings
 from domain.ports import DELIVER, Clock, StartWork
 from domain.usecases.deliver import Deliver
 from domain.usecases.recur import Recur, Recurring, always
-from domain.usecases.run_jobs import Kind, RunJobs
+from domain.usecases.run_jobs import Kind, RetryJob, RunJobs
 from integrations.console import Console
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.feeds import SqlFeedReads
@@ -31,7 +31,8 @@ def done_later(
     kinds[DELIVER] = Kind(run=deliver, seconds=settings.job_seconds)
     run_jobs = RunJobs(kinds=kinds, reads=SqlJobReads(engine), start_work=start, clock=clock, bell=bell)
     recur = Recur(start_work=start, run_jobs=run_jobs, clock=clock)
-    return {"deliver": deliver, "run_jobs": run_jobs, "recur": recur, "recurring": recurring}
+    retry = RetryJob(start_work=start, clock=clock)
+    return {"deliver": deliver, "run_jobs": run_jobs, "retry_job": retry, "recur": recur, "recurring": recurring}
 
 
 def _recurring(

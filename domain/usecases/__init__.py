@@ -16,7 +16,7 @@ from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
 from domain.usecases.news import ForgetChanges, News
 from domain.usecases.reconcile import Reconcile
 from domain.usecases.recur import Recur, Recurring
-from domain.usecases.run_jobs import RunJobs
+from domain.usecases.run_jobs import RetryJob, RunJobs
 from domain.usecases.see_sources import SeeSources
 from domain.usecases.sign_in import SignIn
 from domain.usecases.watch_bookings import WatchBookings
@@ -43,6 +43,7 @@ class UseCases:
     forget_old: ForgetOld
     deliver: Deliver
     run_jobs: RunJobs
+    retry_job: RetryJob
     recur: Recur
     recurring: Sequence[Recurring]
     see_sources: SeeSources

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from random import uniform
 from traceback import format_tb, walk_tb
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from domain.ports import Clock, Job, JobReads, StartWork, UnitOfWork
 
@@ -154,6 +154,19 @@ class RunJobs:
 
     def _count(self, job: Job, outcome: str) -> None:
         self.tally[(job.kind, outcome)] += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryJob:
+    start_work: StartWork
+    clock: Clock
+
+    async def __call__(self, id: UUID) -> bool:
+        """Whether there was a dead job by that id; now it has all its attempts again."""
+        async with self.start_work() as work:
+            is_there = await work.jobs.retry(id, self.clock.now())
+            await work.commit()
+        return is_there
 
 
 def wait_after(attempt: int) -> timedelta:
