@@ -1,4 +1,4 @@
-"""`python -m api demo | serve | worker | migrate | import | schema`: settings come from the environment."""
+"""`python -m api demo | serve | worker | migrate | import | schema | jobs`: settings come from the environment."""
 
 import asyncio
 import logging
@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from uuid import UUID
 
-from api.bootstrap import EXPECTED, build_app, import_seed, migrate, work
+from api.bootstrap import EXPECTED, build_app, import_seed, migrate, retry_job, tell_jobs, work
 from api.demo import demo, demo_defaults
 from api.schema.schema import schema
 from api.serving import PortBusy, authority, listen, port_of, serve_until_told
@@ -48,13 +49,23 @@ def import_(settings: Settings) -> None:
         raise SettingsInvalid(f"not imported, no answer from: {', '.join(silent)}")
 
 
-VERBS: Mapping[str, Callable[[Settings], None]] = {
+def jobs(settings: Settings, order: str = "", id: str = "") -> None:
+    """Without an order, tell of them; `retry` one that was given up."""
+    if order:
+        asyncio.run(retry_job(settings, UUID(id)))
+    else:
+        print("\n".join(asyncio.run(tell_jobs(settings))))  # noqa: T201
+
+
+VERBS: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "serve": serve,
     "worker": worker,
     "migrate": migrate,
     "import": import_,
+    "jobs": jobs,
 }
+USAGE = "demo | serve | worker | migrate | import | schema | jobs [retry ID]"
 STAY = ("demo", "serve", "worker")
 """These run until they are told to stop; to be told so is no failure."""
 
@@ -63,22 +74,31 @@ def main(arguments: list[str]) -> int:
     if arguments == ["schema"]:
         print(schema.as_str())  # noqa: T201
         return 0
-    if len(arguments) != 1 or arguments[0] not in VERBS:
-        return _could_not(f"usage: python -m api {' | '.join([*VERBS, 'schema'])}")
+    verb, *order = arguments or [""]
+    if verb not in VERBS or not _is_known(verb, order):
+        return _could_not(f"usage: python -m api {USAGE}")
     threading.excepthook = _not_after_the_loop
     # Supervisors stop with SIGTERM what a keyboard stops with SIGINT; process 1 of a container would not even notice.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    verb = arguments[0]
     try:
         settings = read_settings(os.environ, **(demo_defaults(os.environ) if verb == "demo" else {}))
         _log(settings, verb)
-        VERBS[verb](settings)
+        VERBS[verb](settings, *order)
     except (SettingsInvalid, PortBusy, *EXPECTED) as problem:
         return _could_not(str(problem))
     except KeyboardInterrupt:
         return 0 if verb in STAY else INTERRUPTED
     return 0
+
+
+def _is_known(verb: str, order: Sequence[str]) -> bool:
+    """Only jobs take an order: `retry` and an id."""
+    if not order:
+        return True
+    with suppress(ValueError):
+        return verb == "jobs" and len(order) == 2 and order[0] == "retry" and bool(UUID(order[1]))
+    return False
 
 
 def _log(settings: Settings, verb: str) -> None:

@@ -29,7 +29,7 @@ from api.sse import StreamRules
 from api.tenants import TenantDirectory
 from api.websocket import SocketEndpoint, as_over_http
 from api.worker import work_forever
-from domain.ports import BookingReads, Catalogue, Clock, Limiter
+from domain.ports import BookingReads, Catalogue, Clock, JobReads, Limiter
 from domain.usecases import UseCases
 
 HOLD_WINDOW = timedelta(minutes=10)
@@ -45,6 +45,7 @@ class House:
     settings: Settings
     catalogue: Catalogue
     reads: BookingReads
+    jobs: JobReads
     clock: Clock
     use: UseCases
     signer: Signer
@@ -135,7 +136,7 @@ async def _work(house: House) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(house.use.news.follow(house.settings.log_seconds))
         if house.settings.worker:
-            tasks.create_task(work_forever(house.use, house.settings.rhythm()))
+            tasks.create_task(work_forever(house.use, house.settings.look_for_jobs))
 
 
 async def _home(_: Request) -> Response:

@@ -8,7 +8,6 @@ from math import isfinite
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from api.worker import Rhythm
 from domain.timing import Timing
 
 PREFIX = "ITB_"
@@ -19,7 +18,7 @@ PORTS = ("port", "demo_ehr_no_port", "demo_ehr_se_port", "demo_oidc_port")
 LENGTHS = (
     *("find_deadline", "look_up_deadline", "book_deadline", "check_interval"),
     *("hold_seconds", "hold_cap_seconds", "poll_seconds", "slowest_poll_seconds", "log_seconds", "watch_seconds"),
-    "recheck_seconds",
+    *("recheck_seconds", "job_seconds"),
 )
 MAY_BE_ZERO = ("fresh_seconds", "stale_seconds", "silence_seconds", "linger_seconds")
 LONGEST = 86_400
@@ -68,6 +67,11 @@ class Settings:
     seed: str = setting("A seed file to import the catalogue by (`python -m api import`).", "")
     worker: bool = setting("Whether `serve` also does the worker's work; false where `worker` runs alone.", True)
     check_interval: float = setting("Seconds between looks into questions that an EHR has not answered.", 5.0)
+    job_seconds: float = setting(
+        "Seconds that one job may take, such as a delivery; half as long again, and another process takes over what a "
+        "killed one had begun.",
+        30.0,
+    )
     find_deadline: float = setting("Seconds an EHR may take to tell its free times.", 4.0)
     look_up_deadline: float = setting("Seconds an EHR may take to answer a look-up.", 2.0)
     book_deadline: float = setting("Seconds an EHR may take to book, move or cancel.", 12.0)
@@ -119,8 +123,10 @@ class Settings:
         if not self.public_url and self.host not in LOOPBACK:
             raise SettingsInvalid(f"{PREFIX}PUBLIC_URL: must be set when {PREFIX}HOST is not loopback")
 
-    def rhythm(self) -> Rhythm:
-        return Rhythm(check=self.check_interval, listen=min(1.0, self.poll_seconds))
+    @property
+    def look_for_jobs(self) -> float:
+        """Seconds between looks for jobs that other processes have queued."""
+        return min(0.5, self.check_interval)
 
     def timing(self) -> Timing:
         return Timing(

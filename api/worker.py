@@ -1,40 +1,38 @@
-"""The work nobody waits for: settling what EHRs left open, listening to them, and tidying up."""
+"""The work nobody waits for: jobs are taken up as they come, and what comes again is queued when it is due."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 
 from domain.usecases import UseCases
 
 log = logging.getLogger(__name__)
 
-TIDY_EVERY = 600.0
+PATIENCE = 5.0
+"""Seconds that running jobs get when the worker is stopped."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rhythm:
-    """Seconds between two rounds: of looks into open questions, and into whether an EHR is due to be asked."""
-
-    check: float
-    listen: float
-
-
-async def work_forever(use: UseCases, rhythm: Rhythm) -> None:
-    """Each kind of work at its own pace: an EHR that hangs keeps none of the others up."""
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_every(rhythm.check, "reconciling", use.reconcile))
-        tasks.create_task(_every(rhythm.check, "letting go of lapsed holds", use.expire_holds))
-        tasks.create_task(_every(rhythm.listen, "listening to record systems", use.follow_ehrs))
-        tasks.create_task(_every(TIDY_EVERY, "tidying the log of changes", use.forget_changes))
+async def work_forever(use: UseCases, look_every: float) -> None:
+    """`look_every`: seconds between looks for jobs of other processes; those of this one are taken up at once."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_again_and_again("jobs", use.run_jobs, partial(use.run_jobs.wait, look_every)))
+            for each in use.recurring:
+                tasks.create_task(
+                    _again_and_again(each.kind, partial(use.recur, each), partial(asyncio.sleep, each.every))
+                )
+    finally:
+        await use.run_jobs.stop(PATIENCE)
 
 
-async def _every(seconds: float, what: str, work: Callable[[], Awaitable[int]]) -> None:
-    """A failed round is logged, and the next one starts afresh."""
+async def _again_and_again(
+    what: str, look: Callable[[], Awaitable[object]], pause: Callable[[], Awaitable[None]]
+) -> None:
+    """A database that cannot be asked is logged, and asked again after the pause."""
     while True:
         try:
-            if done := await work():
-                log.info("%s: %d", what, done)
+            await look()
         except Exception:
-            log.exception("a round of %s failed", what)
-        await asyncio.sleep(seconds)
+            log.exception("cannot look for %s", what)
+        await pause()

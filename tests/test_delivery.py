@@ -15,7 +15,7 @@ from api.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
-VERBS = {"demo", "serve", "worker", "migrate", "import", "schema"}
+VERBS = {"demo", "serve", "worker", "migrate", "import", "schema", "jobs"}
 
 
 def instructions(name: str) -> list[str]:

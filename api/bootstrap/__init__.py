@@ -1,6 +1,6 @@
 """The one place that sees every layer: puts the adapters behind the ports."""
 
-from api.bootstrap.commands import build_app, import_seed, migrate, sandbox_apps, work
+from api.bootstrap.commands import build_app, import_seed, migrate, retry_job, sandbox_apps, tell_jobs, work
 from api.bootstrap.house import EXPECTED, Unready, open_house, ready_house
 
 __all__ = [
@@ -11,6 +11,8 @@ __all__ = [
     "migrate",
     "open_house",
     "ready_house",
+    "retry_job",
     "sandbox_apps",
+    "tell_jobs",
     "work",
 ]

@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
 from api.app import House, create_app
-from api.bootstrap.house import oidc_settings, open_house, ready_house
+from api.bootstrap.house import NoSuchJob, oidc_settings, open_house, ready_house
 from api.calendar import calendar_route
 from api.health import health_routes
+from api.jobs import MOST_DEAD, told
 from api.login import Login, provider_key
+from api.metrics import metrics_route
 from api.settings import Settings
 from api.webhooks import webhook_route
 from api.worker import work_forever
@@ -34,8 +38,9 @@ async def build_app(settings: Settings) -> Starlette:
     async with ready_house(settings) as looking:
         tenants = await looking.catalogue.tenants()
     house = open_house(settings)
-    health = health_routes(house.database_ready, house.redis_ready)
-    routes = [_login(house, tenants), calendar_route(house.context), webhook_route(house.use), *health]
+    health = health_routes(house.database_ready, house.redis_ready, partial(_dead_jobs, house))
+    metrics = metrics_route(house.jobs, house.reads.unknown, house.use.run_jobs.tally, house.clock)
+    routes = [_login(house, tenants), calendar_route(house.context), webhook_route(house.use), *health, metrics]
     return create_app(house, routes)
 
 
@@ -78,7 +83,25 @@ async def work(settings: Settings, started: Callable[[], None]) -> None:
     """The worker alone, until it is cancelled; `started` is called when all is well."""
     async with ready_house(settings) as house:
         started()
-        await work_forever(house.use, settings.rhythm())
+        await work_forever(house.use, settings.look_for_jobs)
+
+
+async def _dead_jobs(house: House) -> int:
+    return sum(each.count for each in await house.jobs.depth(house.clock.now()) if each.state == "dead")
+
+
+async def tell_jobs(settings: Settings) -> Sequence[str]:
+    """Lines on the queue and on what was given up. Raises as `ready_house` does."""
+    async with ready_house(settings) as house:
+        now = house.clock.now()
+        return list(told(await house.jobs.depth(now), await house.jobs.dead(MOST_DEAD), now))
+
+
+async def retry_job(settings: Settings, id: UUID) -> None:
+    """Have a dead job tried again. Raises `NoSuchJob`, or as `ready_house` does."""
+    async with ready_house(settings) as house:
+        if not await house.use.retry_job(id):
+            raise NoSuchJob(f"no job was given up by the id {id}")
 
 
 def sandbox_apps(settings: Settings) -> dict[int, Starlette]:

@@ -21,6 +21,7 @@ from integrations.oidc.provider import OidcSettings
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.catalogue import SqlCatalogue
 from integrations.store.engine import StoreUnreachable, open_engine
+from integrations.store.jobs import SqlJobReads
 from integrations.store.migrate import current_is_head
 from integrations.store.seed import SeedInvalid
 
@@ -29,7 +30,11 @@ class Unready(Exception):
     """The database is there but not as this version needs it; one line says what to do."""
 
 
-EXPECTED = (StoreUnreachable, SeedInvalid, Unready)
+class NoSuchJob(Exception):
+    """There is nothing to be tried again by that id; one line says so."""
+
+
+EXPECTED = (StoreUnreachable, SeedInvalid, Unready, NoSuchJob)
 """Failures of the surroundings: told in one line, without a traceback."""
 
 
@@ -49,6 +54,7 @@ def open_house(settings: Settings) -> House:
         settings=settings,
         catalogue=catalogue,
         reads=SqlBookingReads(engine),
+        jobs=SqlJobReads(engine),
         clock=clock,
         use=use,
         signer=Signer(settings.secret.encode()),

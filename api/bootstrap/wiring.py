@@ -1,10 +1,12 @@
 """The use cases, each with the adapters that it needs."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api.bootstrap.jobs import done_later
 from api.bootstrap.shared import Shared
 from api.settings import Settings
 from api.signing import Signer
@@ -16,6 +18,7 @@ from domain.usecases.change_booking import CancelBooking, Changing, RescheduleBo
 from domain.usecases.confirm_booking import ConfirmBooking
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
+from domain.usecases.forget import ForgetOld
 from domain.usecases.free_times import FreeTimes
 from domain.usecases.hear_notification import HearNotification
 from domain.usecases.hold_slot import HoldSlot
@@ -42,26 +45,42 @@ from integrations.store.work import StartSqlWork
 def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Settings, shared: Shared) -> UseCases:
     timing, changes, reads = settings.timing(), SqlChangeLog(engine), SqlBookingReads(engine)
     news = News(shared.times, shared.bus, changes)
-    start = StartSqlWork(engine, Sealing(settings.secret), clock, news.spread)
+    bell = asyncio.Event()
+    start = StartSqlWork(engine, Sealing(settings.secret), clock, news.spread, bell.set)
     stored: dict[str, Any] = {"catalogue": SqlCatalogue(engine), "start_work": start}
     timed: dict[str, Any] = {"clock": clock, "timing": timing}
     visits = Visits(**stored, ehrs=ehrs)
     free = FreeTimes(shared.times, ehrs, clock, timing)
     found: dict[str, Any] = {"reads": reads, "ehrs": ehrs, "visits": visits}
     find = FindSlots(catalogue=stored["catalogue"], **found, free_times=free, **timed)
-    return UseCases(
-        find_slots=find,
-        watch_slots=WatchSlots(find, stored["catalogue"], news, timing, settings.most_watches),
-        watch_bookings=WatchBookings(reads=reads, changes=changes, news=news, **timed),
-        reconcile=Reconcile(reads=reads, start_work=start, visits=visits, **timed),
-        see_sources=SeeSources(catalogue=stored["catalogue"], ehrs=ehrs, **timed),
-        sign_in=SignIn(start_work=start, clock=clock),
-        import_catalogue=ImportCatalogue(start_work=start, ehrs=ehrs, timing=timing),
-        news=news,
-        forget_changes=ForgetChanges(changes=changes, clock=clock),
+    use: dict[str, Any] = {
+        "find_slots": find,
+        "reconcile": Reconcile(reads=reads, start_work=start, visits=visits, **timed),
+        "see_sources": SeeSources(catalogue=stored["catalogue"], ehrs=ehrs, **timed),
+        "sign_in": SignIn(start_work=start, clock=clock),
+        "import_catalogue": ImportCatalogue(start_work=start, ehrs=ehrs, timing=timing),
+        "forget_old": ForgetOld(start_work=start, clock=clock),
+        **_watching(find, news, reads, changes, timed, settings),
         **_booking(stored, found, find, timed),
         **_listening(stored, found, SqlFeedReads(engine), timed, settings),
-    )
+    }
+    return UseCases(**use, **done_later(engine, start, clock, bell, settings, use))
+
+
+def _watching(
+    find: FindSlots,
+    news: News,
+    reads: SqlBookingReads,
+    changes: SqlChangeLog,
+    timed: dict[str, Any],
+    settings: Settings,
+) -> dict[str, Any]:
+    return {
+        "news": news,
+        "watch_slots": WatchSlots(find, find.catalogue, news, timed["timing"], settings.most_watches),
+        "watch_bookings": WatchBookings(reads=reads, changes=changes, news=news, **timed),
+        "forget_changes": ForgetChanges(changes=changes, clock=timed["clock"]),
+    }
 
 
 def _booking(stored: dict[str, Any], found: dict[str, Any], find: FindSlots, timed: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,14 @@ class BookingReads(Protocol):
         """(tenant, booking) whose `check_at` has passed, oldest first: open questions to EHRs."""
         ...
 
+    async def any_lapsed(self, now: datetime) -> bool:
+        """Whether there are holds to be let go of."""
+        ...
+
+    async def unknown(self) -> tuple[int, datetime | None]:
+        """How many bookings no EHR has answered for, over all tenants, and since when the oldest is asked for."""
+        ...
+
 
 class Bookings(Protocol):
     async def hold(self, booking: Booking, now: datetime) -> bool:
@@ -86,6 +94,13 @@ class Bookings(Protocol):
 
     async def expire_lapsed(self, now: datetime, limit: int) -> int:
         """Let go of holds that have run out, over all tenants; returns how many. Their times are free again."""
+        ...
+
+    async def forget_lapsed(self, before: datetime, limit: int) -> int:
+        """Holds that ran out before then and never became a booking, at most so many; returns how many.
+
+        Those through which a booking was moved stay as long as a repeated request may ask for them.
+        """
         ...
 
     async def holds_in(self, tenant_id: str, slot: Slot) -> Sequence[Booking]:

@@ -71,7 +71,7 @@ class Feed:
 
 class FeedReads(Protocol):
     async def any_due(self, now: datetime) -> bool:
-        """Whether somebody should claim one: to look costs no writer's turn."""
+        """Whether somebody should claim one, or an EHR that is served has none yet: to look costs no writer's turn."""
         ...
 
 

@@ -35,6 +35,10 @@ class Idempotency(Protocol):
         """None when the key is new; else what it was first used for. Part of this work: rolled back with it."""
         ...
 
+    async def forget(self, now: datetime, limit: int) -> int:
+        """Keys that would be new again, at most so many; returns how many."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
@@ -62,6 +66,9 @@ class Sessions(Protocol):
     async def get(self, tenant_id: str, id: str) -> Session | None: ...
     async def touch(self, tenant_id: str, id: str, now: datetime) -> None: ...
     async def remove(self, tenant_id: str, id: str) -> None: ...
+    async def forget(self, now: datetime, limit: int) -> int:
+        """Those that have ended by then, at most so many; returns how many."""
+        ...
 
 
 class CatalogueWrites(Protocol):

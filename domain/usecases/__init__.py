@@ -1,17 +1,22 @@
 """Everything the system can be asked to do: its table of contents."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain.usecases.change_booking import CancelBooking, RescheduleBooking
 from domain.usecases.confirm_booking import ConfirmBooking
+from domain.usecases.deliver import Deliver
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
+from domain.usecases.forget import ForgetOld
 from domain.usecases.hear_notification import HearNotification
 from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
 from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
 from domain.usecases.news import ForgetChanges, News
 from domain.usecases.reconcile import Reconcile
+from domain.usecases.recur import Recur, Recurring
+from domain.usecases.run_jobs import RetryJob, RunJobs
 from domain.usecases.see_sources import SeeSources
 from domain.usecases.sign_in import SignIn
 from domain.usecases.sweep import Sweep
@@ -37,6 +42,12 @@ class UseCases:
     follow_ehrs: FollowEhrs
     news: News
     forget_changes: ForgetChanges
+    forget_old: ForgetOld
+    deliver: Deliver
+    run_jobs: RunJobs
+    retry_job: RetryJob
+    recur: Recur
+    recurring: Sequence[Recurring]
     see_sources: SeeSources
     sign_in: SignIn
     import_catalogue: ImportCatalogue

@@ -15,7 +15,7 @@ from domain.slot import Span
 from integrations.store.booking_rows import booking_of, step_of
 from integrations.store.engine import Reads
 from integrations.store.paging import Order, page_of, paged
-from integrations.store.tables_bookings import BOOKING, BOOKING_STEP
+from integrations.store.tables_bookings import BOOKING, BOOKING_STEP, IS_HELD
 
 C = BOOKING.c
 B = BookingStatus
@@ -122,6 +122,16 @@ class SqlBookingReads:
             .limit(limit)
         )
         return [(row.tenant_id, row.id) for row in await self._reads.rows(statement)]
+
+    async def any_lapsed(self, now: datetime) -> bool:
+        lapsed = select(C.id).where(IS_HELD, C.expires_at <= now).limit(1)
+        return bool(await self._reads.rows(lapsed))
+
+    async def unknown(self) -> tuple[int, datetime | None]:
+        """A booking that is being moved is looked into through its own row, and not through the hold's as well."""
+        open_questions = C.check_at.is_not(None), C.status == B.UNKNOWN
+        [(count, oldest)] = await self._reads.rows(select(func.count(), func.min(C.asked_at)).where(*open_questions))
+        return count, oldest
 
 
 def _in_period(period: str, now: datetime) -> list[ColumnElement[Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, tuple_, update
+from sqlalchemy import Select, and_, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,8 +15,9 @@ from domain.ports import Clock, StaleBooking
 from domain.slot import Slot, Span
 from integrations.store.audit import add_audit
 from integrations.store.booking_rows import booking_of, lapse_of, refused_by_guard, values_of
+from integrations.store.idempotency import KEPT
 from integrations.store.tables import PATIENT
-from integrations.store.tables_bookings import BOOKING, BOOKING_STEP, GUARD
+from integrations.store.tables_bookings import BOOKING, BOOKING_STEP, GUARD, LAPSED
 
 C = BOOKING.c
 
@@ -200,6 +201,22 @@ class SqlBookings:
             self._hint(change_of(each, now))
             await self.add_step(each, step)
             await add_audit(self._connection, entry)
+        return len(gone)
+
+    async def forget_lapsed(self, before: datetime, limit: int) -> int:
+        moved_nothing = and_(C.moves_booking_id.is_(None), C.expires_at < before)
+        old = (
+            select(C.tenant_id, C.id)
+            .where(LAPSED, C.booked_at.is_(None), C.ehr_id.is_(None), C.asked.is_(None))
+            .where(or_(moved_nothing, C.expires_at < before - KEPT))
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        gone = [(row.tenant_id, row.id) for row in await self._connection.execute(old)]
+        if gone:
+            steps = tuple_(BOOKING_STEP.c.tenant_id, BOOKING_STEP.c.booking_id)
+            await self._connection.execute(delete(BOOKING_STEP).where(steps.in_(gone)))
+            await self._connection.execute(delete(BOOKING).where(tuple_(C.tenant_id, C.id).in_(gone)))
         return len(gone)
 
     async def holds_in(self, tenant_id: str, slot: Slot) -> Sequence[Booking]:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, case, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.ports import Feed
 from integrations.store.engine import Reads
+from integrations.store.tables import TENANT
 from integrations.store.tables_catalogue import ENDPOINT
 from integrations.store.tables_news import FEED, NOTIFICATION
 from integrations.store.types import AnyRow
@@ -93,8 +94,13 @@ class SqlFeedReads:
         self._reads = Reads(engine)
 
     async def any_due(self, now: datetime) -> bool:
+        E = ENDPOINT.c
+        own = and_(F.tenant_id == E.tenant_id, F.endpoint_id == E.id)
         free = or_(F.leased_until.is_(None), F.leased_until <= now)
-        return bool(await self._reads.rows(select(F.endpoint_id).where(F.due_at <= now, free).limit(1)))
+        wanting = or_(F.endpoint_id.is_(None), and_(F.due_at <= now, free))
+        served = select(TENANT.c.tenant_id).where(TENANT.c.active)
+        due = select(E.id).select_from(ENDPOINT.outerjoin(FEED, own)).where(E.active, E.tenant_id.in_(served), wanting)
+        return bool(await self._reads.rows(due.limit(1)))
 
 
 def _of(tenant_id: str, endpoint_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

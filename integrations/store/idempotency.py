@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ports import Remembered
@@ -37,3 +37,8 @@ class SqlIdempotency:
         )
         first = found.one()
         return Remembered(input_hash=first.input_hash, booking_id=first.booking_id)
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        key = (C.tenant_id, C.scope, C.operation, C.key)
+        old = select(*key).where(C.created_at <= now - KEPT).limit(limit)
+        return (await self._connection.execute(delete(IDEMPOTENCY).where(tuple_(*key).in_(old)))).rowcount

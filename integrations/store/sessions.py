@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ports import Session
@@ -32,3 +32,8 @@ class SqlSessions:
 
     async def remove(self, tenant_id: str, id: str) -> None:
         await self._connection.execute(delete(SESSION).where(C.tenant_id == tenant_id, C.id == id))
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        ended = select(C.tenant_id, C.id).where(C.expires_at <= now).limit(limit)
+        gone = await self._connection.execute(delete(SESSION).where(tuple_(C.tenant_id, C.id).in_(ended)))
+        return gone.rowcount

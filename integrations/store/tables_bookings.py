@@ -15,8 +15,9 @@ from domain.rules import BookingRules
 from integrations.store.tables import WORDS, StoreRow, table_of
 from integrations.store.types import Instant, Json, Seconds
 
+IS_HELD = text("status = 'HELD'")
 LAPSED = text("status IN ('EXPIRED', 'RELEASED')")
-"""Spelled alike in the index and in the question that it answers."""
+"""Spelled alike in an index and in the question that it answers, so that it is used."""
 
 GUARD = "booking_one_patient_at_a_time"
 """The constraint's name, and what the triggers say when they refuse."""
@@ -49,8 +50,8 @@ class BookingRow(StoreRow, table=True):
             None,
             "tenant_id",
             "expires_at",
-            sqlite_where=text("status = 'HELD'"),
-            postgresql_where=text("status = 'HELD'"),
+            sqlite_where=IS_HELD,
+            postgresql_where=IS_HELD,
         ),
         Index("ix_booking_lapsed", "tenant_id", "expires_at", sqlite_where=LAPSED, postgresql_where=LAPSED),
         Index(

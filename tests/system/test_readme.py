@@ -119,7 +119,15 @@ def test_the_commands_and_settings_that_it_names_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
     assert set(re.findall(r"`make (\w+)", README)) | set(re.findall(r"^\$ make (\w+)", README, re.MULTILINE)) <= targets
-    assert set(re.findall(r"-m api (\w+)", README)) <= {"demo", "serve", "worker", "migrate", "import", "schema"}
+    assert set(re.findall(r"-m api (\w+)", README)) <= {
+        "demo",
+        "serve",
+        "worker",
+        "migrate",
+        "import",
+        "schema",
+        "jobs",
+    }
 
 
 def test_its_endpoint_can_be_imported(tmp_path: Path) -> None:

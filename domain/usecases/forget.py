@@ -1,0 +1,48 @@
+"""Let go of what has been kept long enough, a few rows at a time, so that nobody waits for it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from domain.ports import Clock, StartWork, UnitOfWork
+
+DAY = timedelta(days=1)
+DONE_JOBS, DEAD_JOBS = DAY, 30 * DAY
+EVENTS = 7 * DAY
+LAPSED_HOLDS = DAY
+
+AT_ONCE = 500
+MOST_ROUNDS = 100
+
+Step = Callable[[UnitOfWork], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetOld:
+    start_work: StartWork
+    clock: Clock
+
+    async def __call__(self) -> int:
+        """Each step in transactions of its own; returns how many rows are gone."""
+        return sum([await self._all(step) for step in _steps(self.clock.now())])
+
+    async def _all(self, step: Step) -> int:
+        gone = 0
+        for _ in range(MOST_ROUNDS):
+            async with self.start_work() as work:
+                some = await step(work)
+                await work.commit()
+            gone += some
+            if some < AT_ONCE:
+                break
+        return gone
+
+
+def _steps(now: datetime) -> Sequence[Step]:
+    return (
+        lambda work: work.jobs.forget(now - DONE_JOBS, now - DEAD_JOBS, AT_ONCE),
+        lambda work: work.outbox.forget(now - EVENTS, AT_ONCE),
+        lambda work: work.bookings.forget_lapsed(now - LAPSED_HOLDS, AT_ONCE),
+        lambda work: work.idempotency.forget(now, AT_ONCE),
+        lambda work: work.sessions.forget(now, AT_ONCE),
+    )

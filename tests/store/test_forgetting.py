@@ -1,0 +1,144 @@
+"""What has been kept long enough is let go of, and nothing else: no booking, no key that may be repeated."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.audit import SYSTEM
+from domain.booking import Booking, BookingStatus
+from domain.events import Event, EventKind
+from domain.ports import Remembered, Session
+from domain.usecases import forget
+from domain.usecases.forget import ForgetOld
+from domain.usecases.record import record
+from integrations.store.booking_reads import SqlBookingReads
+from integrations.store.work import StartSqlWork
+from tests.store.making import NOW, an_id, make_booking, make_identity
+from tests.store.test_jobs_running import Clock
+
+S = BookingStatus
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+
+
+async def forget_at(start: StartSqlWork, now: datetime) -> int:
+    return await ForgetOld(start_work=start, clock=Clock(now))()
+
+
+async def left(engine: AsyncEngine, statement: str) -> Sequence[Any]:
+    async with engine.connect() as connection:
+        return list((await connection.execute(text(statement))).scalars())
+
+
+async def hold(start: StartSqlWork, name: str, number: int, *then: BookingStatus, **more: Any) -> Booking:
+    """Each at a practitioner of its own, gone through these statuses."""
+    booking = make_booking(name, practitioner=f"p{number}", **more)
+    async with start() as work:
+        assert await record(work, booking, SYSTEM, NOW, action="booking.hold", is_new=True)
+        for status in then:
+            booking = booking.becomes(status)
+            await record(work, booking, SYSTEM, NOW, action="booking.test")
+        await work.commit()
+    return booking
+
+
+async def test_lapsed_holds_are_forgotten_with_their_history_and_bookings_are_kept(start, engine) -> None:
+    lapsed = [await hold(start, "expired", 1, S.EXPIRED), await hold(start, "released", 2, S.RELEASED)]
+    kept = [
+        await hold(start, "held", 3),
+        await hold(start, "booked", 4, S.CONFIRMING, S.BOOKED),
+        await hold(start, "cancelled", 5, S.CONFIRMING, S.BOOKED, S.CANCELLED),
+        await hold(start, "failed", 6, S.CONFIRMING, S.FAILED),
+        await hold(start, "unknown", 7, S.CONFIRMING, S.UNKNOWN),
+        await hold(start, "released, known to the EHR", 8, S.RELEASED, ehr_id="A-1"),
+        await hold(start, "released, once booked", 9, S.RELEASED, booked_at=NOW),
+    ]
+    ran_out = lapsed[0].expires_at
+    assert await forget_at(start, ran_out + DAY) == 0
+    assert await forget_at(start, ran_out + DAY + MINUTE) == 2
+    reads, ids = SqlBookingReads(engine), [each.id for each in (*lapsed, *kept)]
+    assert set(await reads.get("nord", ids)) == {each.id for each in kept}
+    steps = await reads.steps("nord", ids)
+    assert [len(steps[each.id]) for each in lapsed] == [0, 0]
+    assert all(steps[each.id] for each in kept)
+    assert len(await left(engine, "SELECT id FROM audit WHERE action = 'booking.hold'")) == len(ids)
+
+
+async def test_a_hold_that_moved_a_booking_outlives_the_key_of_the_request(start) -> None:
+    """A repeat of the request looks at it, to see that it was this hold that moved the booking."""
+    booked = await hold(start, "booked", 1, S.CONFIRMING, S.BOOKED)
+    moved = await hold(start, "moved", 2, S.RELEASED, moves_booking_id=booked.id)
+    assert await forget_at(start, moved.expires_at + 3 * DAY) == 0
+    assert await forget_at(start, moved.expires_at + 3 * DAY + MINUTE) == 1
+
+
+async def test_keys_are_forgotten_when_they_would_be_new_again(start, engine) -> None:
+    async with start() as work:
+        said = Remembered(input_hash="h", booking_id=an_id("b"))
+        assert await work.idempotency.remember("nord", "kari", "confirm", "key", said, NOW) is None
+        await work.commit()
+    assert await forget_at(start, NOW + 2 * DAY - MINUTE) == 0
+    async with start() as work:
+        assert await work.idempotency.remember("nord", "kari", "confirm", "key", said, NOW + 2 * DAY - MINUTE) == said
+    assert await forget_at(start, NOW + 2 * DAY) == 1
+    assert await left(engine, "SELECT key FROM idempotency") == []
+
+
+async def test_sessions_are_forgotten_when_they_have_ended(start, engine) -> None:
+    times = {"authenticated_at": NOW, "created_at": NOW, "last_seen_at": NOW}
+    async with start() as work:
+        await work.patients.recognise("nord", make_identity(), an_id("kari"))
+        for hours in (8, 9):
+            session = Session(tenant_id="nord", id=f"{hours}", patient_id=an_id("kari"), expires_at=NOW, **times)
+            await work.sessions.add(replace(session, expires_at=NOW + timedelta(hours=hours)))
+        await work.commit()
+    assert await forget_at(start, NOW + timedelta(hours=8)) == 1
+    assert await left(engine, "SELECT id FROM session") == ["9"]
+
+
+async def test_events_are_forgotten_after_a_week_done_jobs_after_a_day_dead_ones_after_a_month(start, engine) -> None:
+    async with start() as work:
+        for n in range(3):
+            id = an_id(f"event {n}")
+            await work.tell(Event(tenant_id="nord", kind=EventKind.BOOKED, booking_id=id, version=1, at=NOW, id=id))
+        done, dead, _ = await work.jobs.claim("deliver", "worker", NOW, NOW + MINUTE, 3)
+        await work.jobs.finish(done, "worker", NOW)
+        await work.jobs.fail(dead, "worker", NOW, "why", None)
+        await work.commit()
+    states = "SELECT state FROM job ORDER BY state"
+    assert await forget_at(start, NOW + DAY) == 0
+    assert await forget_at(start, NOW + DAY + MINUTE) == 1
+    assert await left(engine, states) == ["DEAD", "READY"]
+    assert await forget_at(start, NOW + 7 * DAY) == 0
+    assert await forget_at(start, NOW + 7 * DAY + MINUTE) == 3
+    assert await left(engine, "SELECT id FROM outbox") == []
+    assert await forget_at(start, NOW + 30 * DAY) == 0
+    assert await forget_at(start, NOW + 30 * DAY + MINUTE) == 1
+    assert await left(engine, states) == ["READY"]
+
+
+async def test_much_is_forgotten_a_few_rows_at_a_time(start, statements, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No transaction keeps the writer's turn for long."""
+    monkeypatch.setattr(forget, "AT_ONCE", 2)
+    async with start() as work:
+        for n in range(5):
+            said = Remembered(input_hash="h", booking_id=an_id("b"))
+            await work.idempotency.remember("nord", "kari", "confirm", f"{n}", said, NOW)
+        await work.commit()
+    with statements() as seen:
+        assert await forget_at(start, NOW + 3 * DAY) == 5
+    assert len([each for each in seen if each.startswith("DELETE FROM idempotency")]) == 3
+
+
+async def test_whether_holds_have_lapsed_is_read(start, engine, statements) -> None:
+    held = await hold(start, "held", 1)
+    await hold(start, "gone", 2, S.RELEASED)
+    reads = SqlBookingReads(engine)
+    with statements() as seen:
+        assert not await reads.any_lapsed(held.expires_at - MINUTE)
+        assert await reads.any_lapsed(held.expires_at)
+    assert [each.partition(" ")[0] for each in seen] == ["SELECT", "SELECT"]
