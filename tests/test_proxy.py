@@ -19,12 +19,14 @@ ANSWER = [b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n", b"answered"]
 
 
 class Upstream:
-    """Answers every request, in two pieces, and keeps the connection open."""
+    """Answers every request, in two pieces, and keeps the connection open; `on` holds the second piece back."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.connections = 0
         self.port = 0
+        self.on = asyncio.Event()
+        self.on.set()
 
     async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -32,10 +34,9 @@ class Upstream:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.asked.append(head.split()[1].decode().removeprefix("/"))
-                for piece in ANSWER:
-                    writer.write(piece)
-                    await writer.drain()
-                    await asyncio.sleep(0)
+                writer.write(ANSWER[0])
+                await self.on.wait()
+                writer.write(ANSWER[1])
         except (asyncio.IncompleteReadError, OSError):
             writer.close()
 
@@ -81,9 +82,12 @@ class Plain:
         async with asyncio.timeout(patience):
             return await self.reader.read(1)
 
+    async def piece(self, number: int, patience: float = PATIENCE) -> bytes:
+        async with asyncio.timeout(patience):
+            return await self.reader.readexactly(len(ANSWER[number]))
+
     async def whole(self) -> bytes:
-        async with asyncio.timeout(PATIENCE):
-            return await self.reader.readexactly(len(b"".join(ANSWER)))
+        return await self.piece(0) + await self.piece(1)
 
 
 @asynccontextmanager
@@ -177,6 +181,17 @@ async def test_a_blackhole_swallows_what_open_connections_send(proxy: FaultProxy
     assert upstream.asked == ["before", "before", "three"]
 
 
+async def test_a_blackhole_swallows_the_rest_of_an_answer(proxy: FaultProxy, upstream: Upstream) -> None:
+    upstream.on.clear()
+    async with plain(proxy) as connection:
+        connection.send("one")
+        await connection.piece(0)
+        await proxy.switch("blackhole")
+        upstream.on.set()
+        with pytest.raises(TimeoutError):
+            await connection.read(SHORT)
+
+
 async def test_a_delayed_answer_comes_late_and_whole(proxy: FaultProxy, upstream: Upstream) -> None:
     await proxy.switch("delay", seconds=LONG)
     async with plain(proxy) as connection:
@@ -185,6 +200,16 @@ async def test_a_delayed_answer_comes_late_and_whole(proxy: FaultProxy, upstream
             await connection.read(SHORT)
         assert await connection.whole() == b"".join(ANSWER)
     assert upstream.asked == ["one"]
+
+
+async def test_only_the_beginning_of_an_answer_is_delayed(proxy: FaultProxy, upstream: Upstream) -> None:
+    await proxy.switch("delay", seconds=LONG)
+    upstream.on.clear()
+    async with plain(proxy) as connection:
+        connection.send("one")
+        await connection.piece(0)
+        upstream.on.set()
+        assert await connection.piece(1, LONG / 2) == ANSWER[1]
 
 
 async def test_a_dropped_reply_is_a_reset_after_the_request_arrived(proxy: FaultProxy, upstream: Upstream) -> None:
@@ -207,6 +232,15 @@ async def test_only_replies_to_what_matches_are_dropped(proxy: FaultProxy, upstr
             await ask(session, "two")
         assert await ask(session, "three") == "answered"
     assert upstream.asked == ["one", "two", "three"]
+
+
+async def test_what_was_answered_before_matches_no_more(proxy: FaultProxy) -> None:
+    async with plain(proxy) as connection:
+        connection.send("one")
+        await connection.whole()
+        await proxy.switch("drop_reply", when=lambda sent: b"/one" in sent)
+        connection.send("two")
+        assert await connection.whole() == b"".join(ANSWER)
 
 
 async def test_what_matches_may_come_in_pieces(proxy: FaultProxy, upstream: Upstream) -> None:
@@ -247,11 +281,16 @@ async def test_a_reset_comes_in_the_middle_of_the_answer(proxy: FaultProxy, upst
     assert upstream.asked == ["one"]
 
 
-async def test_a_kept_connection_is_closed_in_order_after_its_whole_answer(proxy: FaultProxy) -> None:
+async def test_a_kept_connection_is_closed_in_order_after_its_whole_answer(
+    proxy: FaultProxy, upstream: Upstream
+) -> None:
     await proxy.switch("close_idle")
+    upstream.on.clear()
     async with plain(proxy) as connection:
         connection.send("one")
-        assert await connection.whole() == b"".join(ANSWER)
+        await connection.piece(0)
+        upstream.on.set()
+        assert await connection.piece(1) == ANSWER[1]
         assert await connection.read() == b""
 
 

@@ -96,13 +96,16 @@ def test_an_appointment_of_plain_r4_says_when_it_was_made_unless_its_author_does
 
 
 def test_a_visit_booked_by_telephone_tells_what_a_patient_may_change(norway: Installation) -> None:
-    usual = told(rung(norway, find(norway)[0]["start"]))
+    visit = rung(norway, find(norway)[0]["start"])
+    usual = told(visit)
     assert {name: usual[name] for name in STRICT} == {
         "minChangeHours": 24,
         "canBeRescheduled": True,
         "canBeCancelled": True,
     }
     assert usual["webReschedulingCount"] == 0
+    over = told(norway.http.post(f"/_sandbox/appointments/{visit['id']}/cancel").json())
+    assert not over["canBeRescheduled"] and not over["canBeCancelled"]
     strict = told(rung(norway, find(norway)[-1]["start"], **STRICT))
     assert {name: strict[name] for name in STRICT} == STRICT
 
