@@ -12,6 +12,7 @@ from domain.ports import DELIVER, Clock, StartWork
 from domain.usecases.deliver import Deliver
 from domain.usecases.recur import Recur, Recurring, always
 from domain.usecases.run_jobs import Kind, RetryJob, RunJobs
+from domain.usecases.sweep import SWEEP
 from integrations.console import Console
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.feeds import SqlFeedReads
@@ -29,6 +30,7 @@ def done_later(
     deliver = Deliver(outbox=SqlOutboxReads(engine), receivers=[Console()], clock=clock)
     kinds = {each.kind: each.as_kind() for each in recurring}
     kinds[DELIVER] = Kind(run=deliver, seconds=settings.job_seconds)
+    kinds[SWEEP] = Kind(run=use["sweep"].job, seconds=settings.job_seconds)
     run_jobs = RunJobs(kinds=kinds, reads=SqlJobReads(engine), start_work=start, clock=clock, bell=bell)
     recur = Recur(start_work=start, run_jobs=run_jobs, clock=clock)
     retry = RetryJob(start_work=start, clock=clock)

@@ -241,16 +241,10 @@ class Place:
         request = ChangeRequest(booking_id=booking.id, expected_version=booking.version, key=key, input_hash=key)
         return await self.use.cancel_booking(self.tenant, self.actor(patient), patient, request)
 
-    async def sweep_what_is_due(self) -> None:
-        now = self.ground.clock.now()
-        async with self.use.reconcile.start_work() as work:
-            jobs = await work.jobs.claim("sweep", "proof", now, now + timedelta(minutes=1), 100)
-            await work.commit()
-        for job in jobs:
-            await self.use.sweep.job(job)
-            async with self.use.reconcile.start_work() as work:
-                assert await work.jobs.finish(job, "proof", self.ground.clock.now())
-                await work.commit()
+    async def do_jobs(self) -> None:
+        """Every job that is due, to its end."""
+        while await self.use.run_jobs():
+            await self.use.run_jobs.stop(60)
 
     async def everything(self) -> list[Booking]:
         """Every hold and booking there is."""

@@ -337,7 +337,7 @@ class Life(RuleBasedStateMachine):
         await self.place.use.expire_holds()
         await self.place.use.follow_ehrs()
         await self.place.use.reconcile()
-        await self.place.sweep_what_is_due()
+        await self.place.do_jobs()
 
     async def _role(self, slot: Any) -> str:
         found = await self.place.catalogue.practitioners_by_id(self.place.tenant.id, [slot.practitioner_id])

@@ -60,10 +60,10 @@ def test_a_booking_that_surfaces_late_is_cancelled_when_the_record_system_tells_
 def test_a_booking_that_surfaces_late_is_cancelled_also_when_nobody_tells(place: Place, dialect: str) -> None:
     failed = given_up(place, dialect)
     place.ground.clock.moment += timedelta(hours=3)
-    place.run(place.sweep_what_is_due())
+    place.run(place.do_jobs())
     arrives(place, dialect)
     place.ground.clock.moment += timedelta(hours=20)
-    place.run(place.sweep_what_is_due())
+    place.run(place.do_jobs())
     assert failed.id not in place.ground.numbered(dialect)
     assert failed.id not in place.ground.taken_numbers(dialect)
 
@@ -90,7 +90,7 @@ def test_a_time_that_a_lost_move_took_is_free_again(place: Place) -> None:
     arrives(place, "r4")
     assert len(place.ground.taken_numbers("r4")[booking.id]) == 2
     place.ground.clock.moment += timedelta(hours=1)
-    place.run(place.sweep_what_is_due())
+    place.run(place.do_jobs())
     [kept] = place.ground.taken_numbers("r4")[booking.id]
     assert kept.start * 60 == booking.slot.start.timestamp()
 
@@ -100,7 +100,7 @@ def test_a_time_that_a_cancellation_could_not_free_is_freed_later(place: Place) 
     place.ground.fault("r4", "lost-request", "slot-write")
     gone = place.run(place.cancel(place.people[0], booking, str(uuid4())))
     assert gone.status is S.CANCELLED and booking.id in place.ground.taken_numbers("r4")
-    place.run(place.sweep_what_is_due())
+    place.run(place.do_jobs())
     assert booking.id not in place.ground.taken_numbers("r4")
 
 
@@ -113,7 +113,7 @@ def test_the_time_a_visit_left_is_freed_later_where_that_could_not_be_done_at_on
     place.ground.after_one("r4", "lost-request", "slot-write")
     moved = place.run(place.reschedule(patient, booking, hold.id, str(uuid4())))
     assert moved.slot.start == to.start and len(place.ground.taken_numbers("r4")[booking.id]) == 2
-    place.run(place.sweep_what_is_due())
+    place.run(place.do_jobs())
     [kept] = place.ground.taken_numbers("r4")[booking.id]
     assert kept.start * 60 == to.start.timestamp()
 
@@ -153,7 +153,7 @@ def test_a_time_that_the_visit_got_at_the_second_try_is_not_freed(place: Place) 
     moved = place.run(place.reschedule(patient, now_of(place, booking), again.id, str(uuid4())))
     assert moved.slot.start == lost.slot.start
     place.ground.clock.moment += timedelta(hours=1)
-    place.run(place.sweep_what_is_due())
+    place.run(place.do_jobs())
     assert [each.start * 60 for each in place.ground.taken_numbers("r4")[booking.id]] == [lost.slot.start.timestamp()]
 
 
@@ -162,12 +162,12 @@ def test_a_visit_that_was_carried_off_after_all_has_its_new_time_and_not_the_old
     lost = lost_move(place, booking, "appointment-write")
     arrives(place, "r4")
     place.ground.clock.moment += timedelta(minutes=10)
-    place.run(place.sweep_what_is_due())
+    place.run(place.do_jobs())
     assert lost.slot.start.timestamp() in [each.start * 60 for each in place.ground.taken_numbers("r4")[booking.id]]
     place.run(place.use.follow_ehrs())
     assert now_of(place, booking).slot.start == lost.slot.start
     place.ground.clock.moment += timedelta(hours=1)
-    place.run(place.sweep_what_is_due())
+    place.run(place.do_jobs())
     assert [each.start * 60 for each in place.ground.taken_numbers("r4")[booking.id]] == [lost.slot.start.timestamp()]
 
 
@@ -178,7 +178,7 @@ def test_a_time_that_is_held_for_a_second_try_is_left_alone(place: Place) -> Non
     again = place.run(place.hold(patient, lost.slot, moving_booking_id=booking.id))
     arrives(place, "r4")
     place.ground.clock.moment += timedelta(minutes=5)
-    place.run(place.sweep_what_is_due())
+    place.run(place.do_jobs())
     assert len(place.ground.taken_numbers("r4")[booking.id]) == 2
     moved = place.run(place.reschedule(patient, now_of(place, booking), again.id, str(uuid4())))
     assert moved.slot.start == lost.slot.start
