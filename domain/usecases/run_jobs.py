@@ -121,12 +121,12 @@ class RunJobs:
 
     async def _finish(self, job: Job, finish: Finish | None) -> bool:
         async with self.start_work() as work:
-            is_ours = await work.jobs.finish(job, self.worker, self.clock.now())
-            if is_ours and finish:
+            if not await work.jobs.finish(job, self.worker, self.clock.now()):
+                return False
+            if finish:
                 await finish(work)
-            if is_ours:
-                await work.commit()
-        return is_ours
+            await work.commit()
+        return True
 
     async def _failed(self, job: Job, how: Kind, told: str) -> None:
         self._count(job, "failed")

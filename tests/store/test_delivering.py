@@ -1,5 +1,6 @@
 """Every event reaches every receiver at least once, and is noted as delivered when it has."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -24,12 +25,14 @@ __all__ = ["town"]
 @dataclass
 class Listening:
     down: int = 0
+    seconds: float = 0.0
     heard: list[Event] = field(default_factory=list)
 
     async def receive(self, event: Event) -> None:
         if self.down:
             self.down -= 1
             raise ConnectionError
+        await asyncio.sleep(self.seconds)
         self.heard.append(event)
 
 
@@ -70,7 +73,7 @@ async def test_an_event_is_told_and_noted_as_delivered(town: Town) -> None:
 
 
 async def test_a_receiver_that_is_down_keeps_nothing_from_the_others_and_is_told_later(town: Town) -> None:
-    down, well = Listening(down=1), Listening()
+    down, well = Listening(down=1), Listening(seconds=0.2)
     process, event = delivering(town, down, well), an_event()
     await tell(town.start, event)
     await round_of(process)

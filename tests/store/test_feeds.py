@@ -12,6 +12,7 @@ from domain.endpoint import Dialect, Endpoint
 from domain.ports import Feed
 from integrations.store.catalogue import SqlCatalogue
 from integrations.store.engine import connected
+from integrations.store.feeds import SqlFeedReads
 from integrations.store.tables import TENANT
 from integrations.store.work import StartSqlWork
 from tests.store.making import NOW, TENANTS, make_tenant
@@ -32,6 +33,23 @@ async def feeds(start: StartSqlWork) -> StartSqlWork:
         await work.feeds.ensure([PLACE], NOW, 15.0)
         await work.commit()
     return start
+
+
+async def test_whether_any_is_due_counts_who_has_none_yet_and_nobody_who_is_switched_off(feeds, engine):
+    """Else a new record system would never be asked, and one that is gone be asked for ever."""
+    reads = SqlFeedReads(engine)
+    assert await reads.any_due(NOW)
+    await claim(feeds, "one")
+    assert await reads.any_due(NOW)  # syd's endpoint has no feed
+    async with connected(engine) as connection:
+        await connection.execute(update(TENANT).where(TENANT.c.tenant_id == "syd").values(active=False))
+        await connection.commit()
+    assert not await reads.any_due(NOW)
+    assert await reads.any_due(LATER)
+    async with feeds() as work:
+        await work.catalogue.put_seed(Seed(tenant=make_tenant("nord"), endpoints=[]))
+        await work.commit()
+    assert not await reads.any_due(LATER)
 
 
 async def claim(start: StartSqlWork, owner: str, now=NOW, **more) -> list[Feed]:

@@ -193,6 +193,20 @@ async def test_a_dead_job_is_done_after_all_when_somebody_says_so(start, engine)
     assert (again.id, again.attempt) == (job.id, 1)
 
 
+async def test_attempts_that_begin_anew_are_not_mistaken_for_those_before(start):
+    await queue(start, "one")
+    [lost] = await claim(start, "slow")
+    [failed] = await claim(start, "other", SOON)
+    await fail(start, failed, "other", None, SOON)
+    async with start() as work:
+        assert await work.jobs.retry(lost.id, SOON)
+        await work.commit()
+    [anew] = await claim(start, "third", SOON)
+    assert anew.attempt == lost.attempt
+    assert not await finish(start, lost, "slow", SOON)
+    assert await finish(start, anew, "third", SOON)
+
+
 async def test_how_deep_the_queue_is_says_since_when_it_waits(start, engine):
     await queue(start, "old", at=NOW - timedelta(minutes=3))
     await queue(start, "new", at=NOW - timedelta(minutes=1))
