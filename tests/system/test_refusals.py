@@ -189,7 +189,7 @@ async def test_the_same_key_gives_the_same_answer_and_with_another_input_a_refus
         assert codes(other) == ["IDEMPOTENCY_KEY_REUSED"]
 
         to = await held(journey, later, movingBookingId=booked["id"])
-        away = await held(journey, elsewhen, movingBookingId=booked["id"])
+        away = await held(Journey(client, OSLO), elsewhen)
         moved = (await journey.reschedule(booked, to, idempotencyKey=same))["booking"]
         assert moved["start"] == later["start"]
         assert (await journey.reschedule(booked, to, idempotencyKey=same))["booking"] == moved
