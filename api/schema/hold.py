@@ -92,7 +92,7 @@ class HoldSlotInput:
     hold_token: str | None = strawberry.field(
         default=strawberry.UNSET,
         description="The visitor's present hold, swapped for the new one in one step. With that hold's own slot it is "
-        "kept longer instead, once, after login.",
+        "kept longer instead, once, after login. A signed-in patient has one hold in all, shown or not.",
     )
     moving_booking_id: strawberry.ID | None = strawberry.field(
         default=strawberry.UNSET, description="Holds the time for moving this booking of the signed-in patient."
