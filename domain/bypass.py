@@ -47,7 +47,7 @@ def check_bypass(actor: Actor, bypass: Bypass | None) -> None:
 def admitted(proposal: Proposal, rules: Iterable[Rule], bypass: Bypass | None = None) -> Mapping[str, str]:
     """What the audit trail is to say of rules that were passed over. Raises `Refused` with all that is left."""
     said = [(rule, refusal) for rule in rules if (refusal := rule(proposal))]
-    passed = [_name(no) for rule, no in said if bypass and rule not in FIRM and _name(no) in bypass.rules]
+    passed = [_name(no) for _, no in said if bypass and _name(no) in bypass.rules]
     left = [no for rule, no in said if rule in FIRM or _name(no) not in passed]
     if left:
         raise Refused(*left)

@@ -120,6 +120,17 @@ def test_the_record_systems_own_limit_is_a_floor_under_both(
     assert (right.allowed, right.refusal, right.until) == (refusal is None, refusal, floor)
 
 
+@pytest.mark.parametrize("zone", ["Europe/Oslo", "Europe/Stockholm"])
+@pytest.mark.parametrize("night", NIGHTS)
+def test_grace_is_elapsed_hours_over_a_dst_night(night: tuple[int, int, int], zone: str) -> None:
+    booked_at = datetime(*night, 0, 30, tzinfo=ZoneInfo(zone))
+    of = window(6, None)
+    made = booking(of, booked_at + timedelta(days=9), booked_at=booked_at)
+    last = booked_at.astimezone(UTC) + timedelta(hours=6)
+    assert cancellation_right(made, rules(of), last).allowed
+    assert not cancellation_right(made, rules(of), last + MICRO).allowed
+
+
 def test_a_limit_of_the_record_system_that_is_wider_changes_nothing() -> None:
     made = booking(window(None, 24), no_change_within=timedelta(hours=2))
     right = cancellation_right(made, rules(window(None, 24)), REMAINING)

@@ -1,7 +1,8 @@
 """Staff act for a patient past the rules that they name: asked of the use cases, for no GraphQL field does it yet."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,13 +18,14 @@ from domain.booking import Booking, BookingStatus
 from domain.bypass import Bypass, NotForThisActor
 from domain.patient import Patient
 from domain.refusals import ChangeRefusal, RefusalCode, Refused
-from domain.rules import RuleValues
+from domain.rules import RuleValues, rules_of
 from domain.tenant import Tenant
 from domain.usecases.changing import ChangeRequest
 from domain.usecases.confirm_booking import ConfirmRequest
 from domain.usecases.take_hold import HoldRequest
 from integrations.store.engine import open_engine
-from tests.living import Town, fill, in_process, seeds, sign_in
+from tests import databases
+from tests.living import Town, fill, in_process, seeds, sign_in, until
 from tests.system.journey import Journey, apart
 from tests.system.test_journey import decoded
 from tests.system.test_refusals import NEVER, OSLO, with_rules
@@ -119,7 +121,7 @@ async def desk(town: Town, url: str, rules: RuleValues = STRICT) -> AsyncIterato
         assert booking.patient_id
         patient = await work.patients.get(tenant.id, booking.patient_id)
         clinic = (await house.catalogue.clinics_by_id(tenant.id, [booking.slot.clinic_id]))[booking.slot.clinic_id]
-        strict = replace(booking, rules=rules_in(tenant, clinic.rules), version=booking.version + 1)
+        strict = replace(booking, rules=rules_of(tenant.rules, clinic.rules), version=booking.version + 1)
         await work.bookings.save(strict)
         await work.commit()
     assert patient
@@ -127,12 +129,6 @@ async def desk(town: Town, url: str, rules: RuleValues = STRICT) -> AsyncIterato
         await house.use.release_hold(tenant, KARI, None, id)
     yield Desk(house, tenant, patient, strict, [found[id] for id in ids])
     await house.close()
-
-
-def rules_in(tenant: Tenant, clinic: RuleValues) -> Any:
-    from domain.rules import rules_of
-
-    return rules_of(tenant.rules, clinic)
 
 
 async def held_id(visitor: Journey, slot_id: str, url: str) -> UUID:
@@ -149,6 +145,38 @@ async def held_id(visitor: Journey, slot_id: str, url: str) -> UUID:
 
 def why(refused: pytest.ExceptionInfo[Refused]) -> list[str]:
     return [str(getattr(no, "refusal", no.code)) for no in refused.value.refusals]
+
+
+@pytest.fixture
+def postgres_filled_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """For what only a database with many writers at once can get wrong."""
+    yield from databases._postgres_copy(request, request.getfixturevalue("filled_postgres"))
+
+
+@pytest.mark.parametrize("move", [False, True])
+async def test_who_confirms_or_moves_waits_for_the_patient_before_the_hold(
+    town: Town, postgres_filled_url: str, move: bool
+) -> None:
+    """The other way round it would wait for a hold in another tab, which waits for it."""
+    engine = open_engine(postgres_filled_url)
+
+    async def waits() -> bool:
+        async with engine.connect() as connection:
+            mine = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return bool((await connection.execute(text(mine))).scalar_one())
+
+    async with desk(town, postgres_filled_url, RuleValues()) as here:
+        hold = await here.hold(here.times[0], KARI, moving_booking_id=here.booking.id if move else None)
+        async with here.house.use.release_hold.start_work() as other_tab:
+            await other_tab.bookings.queue_for_patient(here.tenant.id, here.patient.id)
+            asked = here.move(hold, None, KARI) if move else here.confirm(hold, actor=KARI)
+            asking = asyncio.create_task(asked)
+            await until(waits)
+            assert await other_tab.bookings.get(here.tenant.id, hold.id, lock=True)
+        assert (await asking).status is BookingStatus.BOOKED
+    await engine.dispose()
 
 
 N, Y = RefusalCode.NOT_ENOUGH_NOTICE, RefusalCode.TOO_YOUNG
