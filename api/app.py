@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -78,10 +79,15 @@ class House:
             request_id=request_id,
             find_viewer=asking.viewer,
             signed_in_until=asking.signed_in_until,
-            may_hold=lambda: self.limiter.allows(
-                f"hold:{tenant.id}:{address}", self.settings.holds_per_address, HOLD_WINDOW
-            ),
+            may_hold=partial(self._may_hold, tenant.id, address),
         )
+
+    async def _may_hold(self, tenant_id: str, address: str, visitor: str | None) -> bool:
+        """`visitor` is None for nobody in particular, who counts by address alone."""
+        asked = self.limiter.allows
+        if visitor and not await asked(f"hold:{tenant_id}:{visitor}", self.settings.holds_per_visitor, HOLD_WINDOW):
+            return False
+        return await asked(f"hold:{tenant_id}:{address}", self.settings.holds_per_address, HOLD_WINDOW)
 
     async def still(self, context: Context) -> bool:
         """Whether who was signed in at the first look, when a connection was opened, still is; others need not be."""

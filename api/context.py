@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from api.schema.slot_changes import Shown
 
 
+OWN_CLIENT = "itb"
+"""Our own web and apps, as callers."""
+
+
 def _nobody_asks(_: Search) -> None:
     return
 
@@ -33,9 +37,10 @@ async def _nobody_in_particular() -> Any:
 class Context:
     """`languages` are best first; `public_url` has no slash at its end.
 
-    `visitor` tells an unnamed caller from others as well as can be. `watches` hears which search a subscription is
-    about; `shown` is what it is to show, where that is known already. `is_behind`: the last event that a subscription
-    had could not be shown in full, so that its client is where nobody knows.
+    `visitor` tells an unnamed caller from others as well as can be; `caller` is the client that speaks for them.
+    `may_hold` counts one more hold, of a visitor where there is one to count by. `watches` hears which search a
+    subscription is about; `shown` is what it is to show, where that is known already. `is_behind`: the last event that
+    a subscription had could not be shown in full, so that its client is where nobody knows.
     """
 
     tenant: Tenant
@@ -51,7 +56,8 @@ class Context:
     request_id: str
     find_viewer: Callable[[], Awaitable[Viewer | None]]
     signed_in_until: Callable[[], Awaitable[datetime | None]]
-    may_hold: Callable[[], Awaitable[bool]]
+    may_hold: Callable[[str | None], Awaitable[bool]]
+    caller: str = OWN_CLIENT
     watches: Callable[[Search], None] = _nobody_asks
     shown: "Shown | None" = None
     is_behind: bool = False

@@ -24,7 +24,7 @@ MAY_BE_ZERO = ("fresh_seconds", "stale_seconds", "silence_seconds", "linger_seco
 LONGEST = 86_400
 """Seconds: a day, far beyond what any of these is meant for."""
 
-COUNTS = ("database_pool", "holds_per_address", "most_watches")
+COUNTS = ("database_pool", "holds_per_visitor", "holds_per_address", "holds_per_clinic", "most_watches")
 
 
 class SettingsInvalid(Exception):
@@ -101,7 +101,14 @@ class Settings:
     )
     hold_seconds: int = setting("Seconds a held time is kept.", 600)
     hold_cap_seconds: int = setting("Seconds a held time is kept at most, renewed once at login.", 900)
+    holds_per_visitor: int = setting(
+        "Holds that a patient, or whoever shows one hold's token, may ask for in ten minutes; above it HOLD_LIMIT.",
+        60,
+    )
     holds_per_address: int = setting("Holds one address may make in ten minutes; above it HOLD_LIMIT.", 300)
+    holds_per_clinic: int = setting(
+        "Times of one clinic that may be held at once by visitors who have not signed in; above it HOLD_LIMIT.", 200
+    )
     trusted_proxies: str = setting("Addresses of proxies, separated by commas, whose X-Forwarded-For counts.", "")
     log_level: str = setting("debug, info, warning or error.", "info")
     demo_dir: str = setting("Where `demo` keeps its database, calendars and keys.", ".demo")

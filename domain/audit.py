@@ -29,7 +29,7 @@ SYSTEM = Actor(kind=ActorKind.SYSTEM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """`details` never holds personal data: the row is kept for five years."""
+    """`details` never holds personal data: the row is kept for five years. A `reason` is in the words of staff."""
 
     tenant_id: str
     at: datetime

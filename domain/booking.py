@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from domain.rules import BookingRules
+from domain.rule_values import BookingRules
 from domain.slot import Slot
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from math import asin, cos, radians, sin, sqrt
 from uuid import UUID
 
-from domain.rules import RuleValues
+from domain.rule_values import RuleValues
 from domain.text import LocalText
 
 EARTH_RADIUS_M = 6_371_008.8  # mean radius, IUGG

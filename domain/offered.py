@@ -11,7 +11,7 @@ from domain.availability import Search, Window
 from domain.choosing import place_at
 from domain.ports.catalogue import Offering
 from domain.ports.times import DayTimes
-from domain.rules import opens_at, rules_of
+from domain.rules import opens_at
 from domain.slot import FoundTime, Slot, Span
 from domain.tenant import Tenant
 
@@ -29,9 +29,13 @@ class Placed(NamedTuple):
 
 
 def windows_of(tenant: Tenant, search: Search, offerings: Sequence[Offering], now: datetime) -> Windows:
-    """The rules that look at the time alone, as the stretches that they leave: cut before anybody is asked."""
+    """The rules before finding, as the stretches that they leave: cut before anybody is asked.
+
+    A clinic that cannot be booked here has none, and is left out.
+    """
     clinics = {o.clinic.id: o.clinic for o in offerings}.values()
-    return {c.id: search.windows_at(c, opens_at(rules_of(tenant.rules, c.rules), now)) for c in clinics}
+    opens = ((clinic, opens_at(tenant, clinic, now)) for clinic in clinics)
+    return {clinic.id: search.windows_at(clinic, first) for clinic, first in opens if first is not None}
 
 
 def offered(offering: Offering, day: DayTimes, window: Window, search: Search) -> Iterator[Placed]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from domain.clinic import Image
-from domain.rules import RuleValues
+from domain.rule_values import RuleValues
 from domain.text import LocalText
 
 

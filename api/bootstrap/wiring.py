@@ -14,7 +14,8 @@ from api.webhooks import hook_url
 from domain.endpoint import Endpoint
 from domain.ports import Clock, Hook
 from domain.usecases import UseCases
-from domain.usecases.change_booking import CancelBooking, Changing, RescheduleBooking
+from domain.usecases.change_booking import CancelBooking, RescheduleBooking
+from domain.usecases.changing import Changing
 from domain.usecases.confirm_booking import ConfirmBooking
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
@@ -29,6 +30,7 @@ from domain.usecases.reconcile import Reconcile
 from domain.usecases.see_sources import SeeSources
 from domain.usecases.sign_in import SignIn
 from domain.usecases.sweep import Sweep
+from domain.usecases.take_hold import TakeHold
 from domain.usecases.take_in_changes import TakeInChanges
 from domain.usecases.visits import Visits
 from domain.usecases.watch_bookings import WatchBookings
@@ -61,7 +63,7 @@ def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Setti
         "import_catalogue": ImportCatalogue(start_work=start, ehrs=ehrs, timing=timing),
         "forget_old": ForgetOld(start_work=start, clock=clock),
         **_watching(find, news, reads, changes, timed, settings),
-        **_booking(stored, found, find, timed),
+        **_booking(stored, found, find, timed, settings),
         **_listening(stored, found, SqlFeedReads(engine), timed, settings),
     }
     return UseCases(**use, **done_later(engine, start, clock, bell, settings, use))
@@ -83,9 +85,12 @@ def _watching(
     }
 
 
-def _booking(stored: dict[str, Any], found: dict[str, Any], find: FindSlots, timed: dict[str, Any]) -> dict[str, Any]:
+def _booking(
+    stored: dict[str, Any], found: dict[str, Any], find: FindSlots, timed: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
     start, clock, visits = stored["start_work"], timed["clock"], found["visits"]
-    hold = HoldSlot(**stored, **found, find_slots=find, **timed)
+    take = TakeHold(reads=found["reads"], start_work=start, most_at_clinic=settings.holds_per_clinic, **timed)
+    hold = HoldSlot(catalogue=stored["catalogue"], **found, take_hold=take, find_slots=find, **timed)
     changing = Changing(**stored, visits=visits, **timed)
     return {
         "hold_slot": hold,

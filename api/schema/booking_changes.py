@@ -10,8 +10,9 @@ from api.schema.fields import Info, storable
 from api.schema.hold import checked_key, held_id, input_hash
 from api.schema.ids import parse_id
 from api.schema.signed_in import ForPatients, signed_in
+from api.scopes import scope_of
 from domain.refusals import InvalidInput, Refused
-from domain.usecases.change_booking import ChangeRequest
+from domain.usecases.changing import ChangeRequest
 from domain.usecases.confirm_booking import ConfirmRequest
 
 if TYPE_CHECKING:
@@ -99,12 +100,13 @@ def _note(text: str | None, field: str) -> str | None:
     return text or None
 
 
-def _confirm(given: ConfirmBookingInput, context: "Context") -> ConfirmRequest:
-    comment = _note(given.comment or None, "comment")
+async def _confirm(given: ConfirmBookingInput, context: "Context") -> ConfirmRequest:
+    comment, key = _note(given.comment or None, "comment"), checked_key(given.idempotency_key)
     return ConfirmRequest(
         hold_id=held_id(context, given.hold_token),
-        key=checked_key(given.idempotency_key),
-        input_hash=input_hash(given.hold_token, given.accepted_terms_version, given.sms_confirmation, comment),
+        scope=await scope_of(context, key),
+        key=key,
+        input_hash=input_hash(given),
         terms_version=given.accepted_terms_version,
         sms=given.sms_confirmation,
         comment=comment,
@@ -112,24 +114,27 @@ def _confirm(given: ConfirmBookingInput, context: "Context") -> ConfirmRequest:
     )
 
 
-def _reschedule(given: RescheduleBookingInput, context: "Context") -> ChangeRequest:
+async def _reschedule(given: RescheduleBookingInput, context: "Context") -> ChangeRequest:
+    key = checked_key(given.idempotency_key)
     return ChangeRequest(
         booking_id=parse_id(given.booking_id, "Booking"),
         expected_version=given.expected_version,
-        key=checked_key(given.idempotency_key),
-        input_hash=input_hash(given.booking_id, given.expected_version, given.hold_token),
+        scope=await scope_of(context, key),
+        key=key,
+        input_hash=input_hash(given),
         hold_id=held_id(context, given.hold_token),
         accept_double_booking=bool(given.accept_double_booking),
     )
 
 
-def _cancel(given: CancelBookingInput) -> ChangeRequest:
-    reason = _note(given.reason or None, "reason")
+async def _cancel(given: CancelBookingInput, context: "Context") -> ChangeRequest:
+    reason, key = _note(given.reason or None, "reason"), checked_key(given.idempotency_key)
     return ChangeRequest(
         booking_id=parse_id(given.booking_id, "Booking"),
         expected_version=given.expected_version,
-        key=checked_key(given.idempotency_key),
-        input_hash=input_hash(given.booking_id, given.expected_version, reason),
+        scope=await scope_of(context, key),
+        key=key,
+        input_hash=input_hash(given),
         reason=reason,
     )
 
@@ -146,7 +151,7 @@ class BookingMutations:
     ) -> ConfirmBookingPayload | None:
         context, viewer = info.context, await signed_in(info)
         booking = await context.use.confirm_booking(
-            context.tenant, await context.actor(), viewer.patient, _confirm(input, context)
+            context.tenant, await context.actor(), viewer.patient, await _confirm(input, context)
         )
         return ConfirmBookingPayload(booking=Booking.of(booking, context))
 
@@ -160,7 +165,7 @@ class BookingMutations:
     ) -> RescheduleBookingPayload | None:
         context, viewer = info.context, await signed_in(info)
         booking = await context.use.reschedule_booking(
-            context.tenant, await context.actor(), viewer.patient, _reschedule(input, context)
+            context.tenant, await context.actor(), viewer.patient, await _reschedule(input, context)
         )
         return RescheduleBookingPayload(booking=Booking.of(booking, context))
 
@@ -175,6 +180,6 @@ class BookingMutations:
     ) -> CancelBookingPayload | None:
         context, viewer = info.context, await signed_in(info)
         booking = await context.use.cancel_booking(
-            context.tenant, await context.actor(), viewer.patient, _cancel(input)
+            context.tenant, await context.actor(), viewer.patient, await _cancel(input, context)
         )
         return CancelBookingPayload(booking=Booking.of(booking, context))

@@ -1,9 +1,11 @@
 """A time kept for a visitor: taken, looked at again, let go."""
 
+from dataclasses import fields
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import strawberry
@@ -14,10 +16,12 @@ from api.schema.fields import Info, described_enum, storable
 from api.schema.ids import parse_id
 from api.schema.price import Price, price_on_confirmation
 from api.schema.slot import Slot, slot_of_id
+from api.scopes import scope_of
 from api.signing import Tampered
 from domain.booking import Booking, BookingStatus
 from domain.refusals import CampaignInvalid, HoldNotFound, InvalidInput, Refused, TreatmentNotOffered
-from domain.usecases.hold_slot import HoldRequest
+from domain.usecases.sign_in import Viewer
+from domain.usecases.take_hold import HoldRequest
 
 if TYPE_CHECKING:
     from api.context import Context
@@ -88,7 +92,7 @@ class HoldSlotInput:
     hold_token: str | None = strawberry.field(
         default=strawberry.UNSET,
         description="The visitor's present hold, swapped for the new one in one step. With that hold's own slot it is "
-        "kept longer instead, once, after login.",
+        "kept longer instead, once, after login. A signed-in patient has one hold in all, shown or not.",
     )
     moving_booking_id: strawberry.ID | None = strawberry.field(
         default=strawberry.UNSET, description="Holds the time for moving this booking of the signed-in patient."
@@ -142,17 +146,17 @@ def checked_key(key: str) -> str:
     return key
 
 
-def input_hash(*parts: object) -> str:
-    return sha256(repr(parts).encode()).hexdigest()
+def input_hash(given: Any) -> str:
+    """Of the whole input but the key itself: whatever is sent another time is another request. Absent is as null."""
+    said = {f.name: getattr(given, f.name) or None for f in fields(given) if f.name != "idempotency_key"}
+    return sha256(repr(sorted(said.items())).encode()).hexdigest()
 
 
-def _scope(context: "Context", key: str) -> str:
-    """Nobody guesses a UUID, so a phone may change networks between two tries; a short key may be anybody's."""
-    try:
-        UUID(key)
-        return "anonymous"
-    except ValueError:
-        return f"visitor:{context.visitor}"
+def _visitor(viewer: Viewer | None, shown: UUID | None) -> str | None:
+    """The session's patient, else the hold whose token was shown, else nobody."""
+    if viewer:
+        return f"patient:{viewer.patient.id}"
+    return f"shown:{shown}" if shown else None
 
 
 async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
@@ -164,15 +168,16 @@ async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
     if given.campaign_code:
         raise Refused(CampaignInvalid())  # no campaign exists yet that a code could open
     moving = given.moving_booking_id or None
+    replaces = held_id(context, given.hold_token) if given.hold_token else None
     viewer = await context.viewer()
     request = HoldRequest(
         slot=slot,
-        scope=str(viewer.patient.id) if viewer else _scope(context, key),
+        scope=await scope_of(context, key),
         key=key,
-        input_hash=input_hash(given.slot_id, bool(given.any_practitioner), moving, given.hold_token or None),
-        may_hold=context.may_hold,
+        input_hash=input_hash(given),
+        may_hold=partial(context.may_hold, _visitor(viewer, replaces)),
         any_practitioner=bool(given.any_practitioner),
-        replaces=held_id(context, given.hold_token) if given.hold_token else None,
+        replaces=replaces,
         moving_booking_id=parse_id(moving, "Booking") if moving else None,
     )
     patient = viewer.patient if viewer else None

@@ -84,6 +84,23 @@ class Bookings(Protocol):
         """
         ...
 
+    async def queue_for_patient(self, tenant_id: str, patient_id: UUID) -> None:
+        """Locks the patient until this work is done: what is held and booked for one patient is decided in turn.
+
+        It comes before the lock of any booking, for whoever locks both: two orders would be a ring.
+        """
+        ...
+
+    async def live_holds_of(self, tenant_id: str, patient_id: UUID, now: datetime) -> Sequence[Booking]:
+        """What the patient holds and has not lapsed, locked; the patient is locked first."""
+        ...
+
+    async def anonymous_holds_at(
+        self, tenant_id: str, clinic_id: UUID, now: datetime, *, except_ids: Sequence[UUID] = ()
+    ) -> int:
+        """How many live holds at that clinic nobody has signed in with."""
+        ...
+
     async def of_patient_in(self, tenant_id: str, patient_id: UUID, span: Span) -> Sequence[Booking]:
         """The patient's occupying bookings that overlap, holds left out; locks the patient until this work is done."""
         ...

@@ -1,133 +1,30 @@
 """Move a booking to a held time, or cancel it: in the EHR first, and never without knowing."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from uuid import UUID
 
 from domain.audit import Actor
 from domain.booking import Asked, Booking, BookingStatus
+from domain.bypass import check_bypass
 from domain.events import EventKind
 from domain.patient import Patient
-from domain.ports import (
-    Catalogue,
-    Clock,
-    EhrUnavailable,
-    Remembered,
-    StaleBooking,
-    StartWork,
-    UnitOfWork,
-)
+from domain.ports import EhrUnavailable
 from domain.refusals import (
-    ChangeNotAllowed,
-    ChangeRefusal,
     HoldExpired,
     HoldNotFound,
-    IdempotencyKeyReused,
-    InProgress,
-    NotFound,
     Refusal,
     RefusalCode,
     Refused,
     RejectedByEhr,
     SlotTaken,
-    StaleVersion,
     UpstreamUnavailable,
 )
-from domain.rules import rules_of
 from domain.tenant import Tenant
-from domain.timing import Timing
-from domain.usecases.confirm_booking import check_after, patient_objections
-from domain.usecases.find_slots import is_movable
+from domain.usecases.changing import ChangeRequest, Changing
+from domain.usecases.confirm_booking import check_after
 from domain.usecases.hold_slot import HoldSlot
-from domain.usecases.moving import move_once, moved_to
+from domain.usecases.moving import move_once, moved_to, moves_by
 from domain.usecases.record import record
-from domain.usecases.sweep import tidy_later
-from domain.usecases.visits import Visits
-from domain.windows import ChangeRight, cancellation_right, rescheduling_right
-
-TAKEN_BACK = 2
-"""Versions that a change leaves behind when the EHR could not be asked: the intent, and that it came to nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeRequest:
-    """`hold_id`: the time to move to; None cancels."""
-
-    booking_id: UUID
-    expected_version: int
-    key: str
-    input_hash: str
-    hold_id: UUID | None = None
-    accept_double_booking: bool = False
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changing:
-    """What moving and cancelling have in common: whose booking, which version, and whether it was asked before."""
-
-    catalogue: Catalogue
-    start_work: StartWork
-    visits: Visits
-    clock: Clock
-    timing: Timing
-
-    async def booking(
-        self, work: UnitOfWork, tenant: Tenant, patient: Patient, request: ChangeRequest, operation: str
-    ) -> tuple[Booking, bool]:
-        """The patient's booking, locked, and whether this very request was taken before."""
-        remembered = Remembered(input_hash=request.input_hash, booking_id=request.booking_id)
-        known = await work.idempotency.remember(
-            tenant.id, str(patient.id), operation, request.key, remembered, self.clock.now()
-        )
-        if known and known.input_hash != request.input_hash:
-            raise Refused(IdempotencyKeyReused())
-        booking = await work.bookings.get(tenant.id, request.booking_id, lock=True)
-        if booking is None or booking.patient_id != patient.id or booking.moves_booking_id:
-            raise Refused(NotFound(("bookingId",)))
-        return booking, known is not None
-
-    def check_changeable(self, booking: Booking, request: ChangeRequest, *, known: bool) -> None:
-        """A repeat may find the versions of its own first try, so that an outage can be waited out with one key."""
-        if booking.asked and booking.status is not BookingStatus.UNKNOWN:
-            raise Refused(InProgress())
-        tried = known and booking.version == request.expected_version + TAKEN_BACK
-        if booking.version != request.expected_version and not tried:
-            raise Refused(StaleVersion(booking))
-
-    async def check_right(self, tenant: Tenant, booking: Booking, *, to: Booking | None = None) -> None:
-        """To move the booking there, or to cancel it."""
-        clinic_id = booking.slot.clinic_id
-        clinic = (await self.catalogue.clinics_by_id(tenant.id, [clinic_id]))[clinic_id]
-        rules, now = rules_of(tenant.rules, clinic.rules), self.clock.now()
-        right: ChangeRight = (rescheduling_right if to else cancellation_right)(booking, rules, now)
-        if right.refusal:
-            raise Refused(ChangeNotAllowed(right.refusal, clinic.phone))
-        if to and not is_movable(booking, to.slot.endpoint_id, to.slot.treatment_id):
-            raise Refused(ChangeNotAllowed(ChangeRefusal.NOT_ALLOWED, clinic.phone))
-
-    async def settle(
-        self,
-        actor: Actor,
-        *bookings: Booking,
-        action: str,
-        event: EventKind | None = None,
-        still_taken: Sequence[str] = (),
-    ) -> Booking:
-        """Write the answer, unless `reconcile` was first; the last of `bookings` is the patient's own."""
-        now = self.clock.now()
-        try:
-            async with self.start_work() as work:
-                for booking in bookings:
-                    told = event if booking is bookings[-1] else None
-                    await record(work, booking, actor, now, action=action, event=told)
-                await tidy_later(work.jobs, bookings[-1], still_taken, now)
-                await work.commit()
-            return bookings[-1]
-        except StaleBooking:
-            async with self.start_work() as work:
-                return await work.bookings.get(bookings[-1].tenant_id, bookings[-1].id) or bookings[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +36,7 @@ class RescheduleBooking:
 
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient, request: ChangeRequest) -> Booking:
         """BOOKED at the new time, or UNKNOWN without an answer. Raises `Refused`; then nothing has changed."""
+        check_bypass(actor, request.bypass)
         booking, hold = await self._intend(tenant, actor, patient, request)
         if hold is None:
             return booking
@@ -176,16 +74,13 @@ class RescheduleBooking:
                 return booking, hold
             changing.check_changeable(booking, request, known=known)
             hold = _checked_hold(hold, booking, patient, now)
-            await changing.check_right(tenant, booking, to=hold)
-            hold = replace(hold, moves_booking_id=booking.id)
-            found = await patient_objections(
-                work, changing.catalogue, changing.clock, tenant, patient, hold, request.accept_double_booking
+            hold = replace(
+                hold, moves_booking_id=booking.id, patient_id=patient.id, moves_made=moves_by(actor, booking)
             )
-            if found:
-                raise Refused(*found)
-            booking, hold = self._asking(booking, replace(hold, patient_id=patient.id), now)
+            passed = await changing.check_movable(work, tenant, patient, booking, hold, request)
+            booking, hold = self._asking(booking, hold, now)
             await record(work, hold, actor, now, action="booking.reschedule")
-            await record(work, booking, actor, now, action="booking.reschedule")
+            await record(work, booking, actor, now, action="booking.reschedule", details=passed)
             await work.commit()
         return booking, hold
 
@@ -227,6 +122,7 @@ class CancelBooking:
 
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient, request: ChangeRequest) -> Booking:
         """CANCELLED, or UNKNOWN when the EHR did not answer. Raises `Refused`; then it is still booked."""
+        check_bypass(actor, request.bypass)
         changing = self.changing
         booking = await self._intend(tenant, actor, patient, request)
         if booking.status is not BookingStatus.CANCELLING:
@@ -258,7 +154,7 @@ class CancelBooking:
             if booking.status is BookingStatus.CANCELLED or (known and booking.status is BookingStatus.UNKNOWN):
                 return booking
             changing.check_changeable(booking, request, known=known)
-            await changing.check_right(tenant, booking)
+            passed = await changing.check_cancellable(tenant, booking, request)
             asking = booking.asking(
                 BookingStatus.CANCELLING,
                 Asked.CANCEL,
@@ -266,7 +162,7 @@ class CancelBooking:
                 check_after(now, changing.timing),
                 cancel_reason=request.reason,
             )
-            await record(work, asking, actor, now, action="booking.cancel")
+            await record(work, asking, actor, now, action="booking.cancel", details=passed)
             await work.commit()
         return asking
 

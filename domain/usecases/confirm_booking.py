@@ -1,12 +1,13 @@
 """Turn a hold into a booking that the EHR has agreed to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain.audit import Actor
 from domain.booking import Asked, Booking, BookingStatus
+from domain.bypass import Bypass, admitted, check_bypass
 from domain.events import EventKind
 from domain.patient import Patient, masked_phone
 from domain.ports import (
@@ -27,20 +28,18 @@ from domain.refusals import (
     HoldNotFound,
     IdempotencyKeyReused,
     InProgress,
-    NationalIdRequired,
-    PatientDoubleBooked,
     Refusal,
     RefusalCode,
     Refused,
     RejectedByEhr,
     SlotTaken,
-    TermsNotAccepted,
     UpstreamUnavailable,
 )
-from domain.rules import BEFORE_CONFIRM, Proposal, refusals, rules_of
-from domain.tenant import DoubleBooking, Tenant
+from domain.rules import BEFORE_CONFIRM
+from domain.tenant import Tenant
 from domain.timing import Timing
 from domain.usecases.hold_slot import HoldSlot
+from domain.usecases.proposals import of_patient
 from domain.usecases.record import record
 from domain.usecases.visits import Visits
 
@@ -56,13 +55,17 @@ ANSWERED = frozenset(BookingStatus) - {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmRequest:
+    """`scope` is whose `key` it is."""
+
     hold_id: UUID
+    scope: str
     key: str
     input_hash: str
     terms_version: str
     sms: bool
     comment: str | None = None
     accept_double_booking: bool = False
+    bypass: Bypass | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,7 @@ class ConfirmBooking:
 
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient, request: ConfirmRequest) -> Booking:
         """BOOKED, or UNKNOWN without an answer. Raises `Refused`; the hold stays while it can be put right."""
+        check_bypass(actor, request.bypass)
         booking = await self._intend(tenant, actor, patient, request)
         if booking.status is not BookingStatus.CONFIRMING:
             if booking.failure:
@@ -115,8 +119,7 @@ class ConfirmBooking:
             if hold.status in ANSWERED or hold.status is BookingStatus.FAILED:
                 return hold
             _check_alive(hold, hold.lapsed(now))
-            if found := await self._objections(work, tenant, patient, hold, request):
-                raise Refused(*found)
+            passed = await self._admitted(work, tenant, patient, hold, request)
             booking = hold.asking(
                 BookingStatus.CONFIRMING,
                 Asked.CONFIRM,
@@ -127,7 +130,7 @@ class ConfirmBooking:
                 sms_confirmation=request.sms,
                 comment=request.comment,
             )
-            await record(work, booking, actor, now, action="booking.confirm")
+            await record(work, booking, actor, now, action="booking.confirm", details=passed)
             await work.commit()
         return booking
 
@@ -135,28 +138,26 @@ class ConfirmBooking:
         """The patient's hold, locked; pressed twice, the second waits here and then sees what became of it."""
         remembered = Remembered(input_hash=request.input_hash, booking_id=request.hold_id)
         known = await work.idempotency.remember(
-            tenant.id, str(patient.id), "confirmBooking", request.key, remembered, self.clock.now()
+            tenant.id, request.scope, "confirmBooking", request.key, remembered, self.clock.now()
         )
         if known and known.input_hash != request.input_hash:
             raise Refused(IdempotencyKeyReused())
+        await work.bookings.queue_for_patient(tenant.id, patient.id)
         hold = await work.bookings.get(tenant.id, request.hold_id, lock=True)
         if hold is None or hold.moves_booking_id or hold.patient_id not in (None, patient.id):
             raise Refused(HoldNotFound())
         return hold
 
-    async def _objections(
+    async def _admitted(
         self, work: UnitOfWork, tenant: Tenant, patient: Patient, hold: Booking, request: ConfirmRequest
-    ) -> Sequence[Refusal]:
-        """What an anonymous hold could not know; all of it, so that the patient can put it right at once."""
-        found: list[Refusal] = []
-        if patient.national_id is None:
-            found.append(NationalIdRequired())
-        if request.terms_version != tenant.terms_version:
-            found.append(TermsNotAccepted(tenant.terms_version))
-        found += await patient_objections(
-            work, self.catalogue, self.clock, tenant, patient, hold, request.accept_double_booking
+    ) -> Mapping[str, str]:
+        """What staff passed over. Raises `Refused` with all that an anonymous hold could not know."""
+        proposal = await of_patient(
+            *(work, self.catalogue, tenant, patient, hold, self.clock.now()),
+            accepted_terms=request.terms_version,
+            overlap_accepted=request.accept_double_booking,
         )
-        return found
+        return admitted(proposal, BEFORE_CONFIRM, request.bypass)
 
     async def _refusal(self, tenant: Tenant, failed: Booking) -> Refusal:
         if failed.failure == RefusalCode.SLOT_TAKEN:
@@ -216,35 +217,6 @@ async def look_again(ehr: Ehr, visit: Visit, timing: Timing) -> EhrAppointment |
         raise EhrUnavailable(
             outage.reason, outage=outage.outage, retry_after=outage.retry_after, word=outage.word
         ) from outage
-
-
-async def patient_objections(
-    work: UnitOfWork,
-    catalogue: Catalogue,
-    clock: Clock,
-    tenant: Tenant,
-    patient: Patient,
-    claim: Booking,
-    accept_double_booking: bool,
-) -> list[Refusal]:
-    """Age on the day, and the patient's other bookings at that time; the booking being moved is not another."""
-    slot = claim.slot
-    clinic = (await catalogue.clinics_by_id(tenant.id, [slot.clinic_id]))[slot.clinic_id]
-    proposal = Proposal(
-        start=slot.start,
-        time_zone=clinic.time_zone,
-        rules=rules_of(tenant.rules, clinic.rules),
-        now=clock.now(),
-        birth_date=patient.birth_date,
-    )
-    found = list(refusals(proposal, BEFORE_CONFIRM))
-    overlapping = await work.bookings.of_patient_in(tenant.id, patient.id, slot.span)
-    others = [b for b in overlapping if b.id not in (claim.id, claim.moves_booking_id)]
-    others = [b for b in others if claim.moves_booking_id is None or b.moves_booking_id != claim.moves_booking_id]
-    warns = tenant.double_booking is DoubleBooking.WARN
-    if others and not (warns and accept_double_booking):
-        found.append(PatientDoubleBooked(others[0], warns))
-    return found
 
 
 def check_after(now: datetime, timing: Timing) -> datetime:

@@ -13,7 +13,6 @@ from domain.availability import Availability, Search, SourceState, SourceStatus
 from domain.booking import Booking
 from domain.catalogue import OfferFilter
 from domain.choosing import one_each, place
-from domain.clinic import ClinicBooking
 from domain.endpoint import Endpoint
 from domain.offered import Placed, Windows, apart_from, offered, on_days, whole_days, windows_of
 from domain.ports import BookingReads, Catalogue, Clock, Ehrs, Offering, Outage, Visit
@@ -42,13 +41,14 @@ class FindSlots:
 
         `patient`: rather wait for EHRs than be shown what they told a while ago.
         """
-        now, online = self.clock.now(), await self._online(tenant, search)
+        now, offerings = self.clock.now(), await self._offerings(tenant, search)
+        windows = windows_of(tenant, search, offerings, now)
+        online = [each for each in offerings if each.clinic.id in windows]
         endpoints = {e.id: e for e in await self.catalogue.endpoints(tenant.id)} if online else {}
         moving = await self.visits.moving(search.moving) if search.moving and online else None
         by_endpoint: defaultdict[str, list[Offering]] = defaultdict(list)
         for offering in online:
             by_endpoint[offering.offer.endpoint_id].append(offering)
-        windows = windows_of(tenant, search, online, now)
         asked = await asyncio.gather(
             *(self._ask(endpoints[id], own, windows, search, moving, patient) for id, own in by_endpoint.items())
         )
@@ -62,14 +62,14 @@ class FindSlots:
             practitioner_ids=frozenset(o.practitioner.id for o in online),
         )
 
-    async def _online(self, tenant: Tenant, search: Search) -> list[Offering]:
+    async def _offerings(self, tenant: Tenant, search: Search) -> list[Offering]:
         where = OfferFilter(
             clinic_ids=search.clinic_ids,
             treatment_ids=(search.treatment_id,),
             practitioner_ids=search.practitioner_ids,
         )
         offerings = await self.catalogue.offerings(tenant.id, where, area_ids=search.area_ids)
-        return [o for o in offerings if o.clinic.booking is ClinicBooking.ONLINE and _movable(o, search)]
+        return [o for o in offerings if _movable(o, search)]
 
     async def next(self, tenant: Tenant, search: Search, known: Availability) -> Slot | None:
         """The first free time from the first day on, looked for beyond the last day where there is none.

@@ -1,53 +1,31 @@
 """Keep a time for a visitor who signs in and decides."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from secrets import choice
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from domain.audit import Actor
 from domain.availability import LONGEST_SEARCH, Search
 from domain.booking import Booking, BookingStatus
+from domain.bypass import admitted, check_bypass
 from domain.catalogue import OfferFilter
 from domain.choosing import nearest
-from domain.clinic import Clinic, ClinicBooking
+from domain.clinic import Clinic
+from domain.endpoint import Endpoint
 from domain.offered import slot_of
 from domain.patient import Patient
-from domain.ports import (
-    BookingReads,
-    Catalogue,
-    Clock,
-    Ehrs,
-    Offering,
-    Remembered,
-    StartWork,
-    Turn,
-    UnitOfWork,
-)
-from domain.refusals import (
-    ChangeNotAllowed,
-    ChangeRefusal,
-    ClinicClosed,
-    HoldExpired,
-    HoldLimit,
-    HoldNotFound,
-    IdempotencyKeyReused,
-    NotFound,
-    Refused,
-    SlotTaken,
-    TreatmentNotOffered,
-    UpstreamUnavailable,
-)
-from domain.rules import BEFORE_HOLD, BookingRules, Proposal, refusals, rules_of
-from domain.slot import Slot, Span
+from domain.ports import BookingReads, Catalogue, Clock, Ehrs, Offering
+from domain.refusals import HoldLimit, NotFound, Refused, SlotTaken, TreatmentNotOffered, UpstreamUnavailable
+from domain.rules import BEFORE_HOLD, proposed, rules_of
+from domain.slot import Slot
 from domain.tenant import Tenant
 from domain.timing import Timing
-from domain.usecases.find_slots import FindSlots, is_movable
-from domain.usecases.keep_hold import extend, is_hold_of
-from domain.usecases.record import record
+from domain.usecases.find_slots import FindSlots
+from domain.usecases.proposals import change_of_booking
+from domain.usecases.take_hold import Asking, HoldRequest, TakeHold
 from domain.usecases.visits import Visits, wanted_of
-from domain.windows import rescheduling_right
 
 SPOKEN = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 """Letters and digits that are not taken for one another over the phone."""
@@ -56,28 +34,10 @@ ALTERNATIVES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HoldRequest:
-    """`replaces` is the visitor's present hold, swapped for the new one in one transaction.
-
-    `scope` and `key` make the request idempotent, `input_hash` tells whether it is the same one. `may_hold` counts one
-    more hold of this caller, and says whether that is within the limit: repeats and renewals are not counted.
-    """
-
-    slot: Slot
-    scope: str
-    key: str
-    input_hash: str
-    may_hold: Callable[[], Awaitable[bool]]
-    any_practitioner: bool = False
-    replaces: UUID | None = None
-    moving_booking_id: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HoldSlot:
     catalogue: Catalogue
     reads: BookingReads
-    start_work: StartWork
+    take_hold: TakeHold
     ehrs: Ehrs
     visits: Visits
     find_slots: FindSlots
@@ -86,18 +46,19 @@ class HoldSlot:
 
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient | None, request: HoldRequest) -> Booking:
         """The hold, on a concrete practitioner. Raises `Refused`; `SlotTaken` carries the nearest free times."""
-        if known := await self._asked_before(tenant, request):
-            return known
-        if renewed := await self._renewed(tenant, actor, patient, request):
-            return renewed
+        check_bypass(actor, request.bypass)
+        asking = Asking(tenant=tenant, actor=actor, patient=patient, request=request)
+        if kept := await self.take_hold.already(asking):
+            return kept
         if not await request.may_hold():
             raise Refused(HoldLimit())
         offerings = await self._offerings(tenant, request)
         moving = await self._moving(tenant, patient, request)
-        rules = rules_of(tenant.rules, offerings[0].clinic.rules)
-        self._check_rules(rules, offerings[0].clinic, request.slot, moving)
-        candidates = await self._live(tenant, offerings, request, moving)
-        held = await self._take(tenant, actor, patient, request, candidates, rules) if candidates else None
+        passed = await self._admitted(asking, offerings, moving)
+        endpoint = await self._endpoint(tenant, request.slot)
+        candidates = await self._live(endpoint, offerings, request, moving)
+        draft = self._draft(asking, offerings[0].clinic, endpoint)
+        held = await self.take_hold(asking, draft, candidates, passed)
         if held is None:
             raise Refused(SlotTaken(await self.alternatives(tenant, request.slot, moving)))
         return held
@@ -120,33 +81,6 @@ class HoldSlot:
         wide = replace(near, last_day=first + LONGEST_SEARCH - timedelta(days=1))
         return nearest(await self.find_slots(tenant, wide), wanted, ALTERNATIVES)
 
-    async def _asked_before(self, tenant: Tenant, request: HoldRequest) -> Booking | None:
-        """Looked into before anything else, so that a repeat is answered even when the EHR is down by now."""
-        async with self.start_work() as work:  # never committed: only looks
-            now, any_id = self.clock.now(), Remembered(input_hash=request.input_hash, booking_id=uuid4())
-            known = await work.idempotency.remember(tenant.id, request.scope, "holdSlot", request.key, any_id, now)
-            return await _same_answer(work, tenant, request, known, now) if known else None
-
-    async def _renewed(
-        self, tenant: Tenant, actor: Actor, patient: Patient | None, request: HoldRequest
-    ) -> Booking | None:
-        """Holding one's own slot again after login is how an app renews a hold."""
-        if request.replaces is None:
-            return None
-        async with self.start_work() as work:
-            own = await work.bookings.get(tenant.id, request.replaces, lock=True)
-            if own is None or not is_hold_of(own, patient):
-                raise Refused(HoldNotFound())
-            now = self.clock.now()
-            same = own.slot.span == request.slot.span and own.slot.offer_id == request.slot.offer_id
-            if not same or own.lapsed(now) or own.status is not BookingStatus.HELD:
-                return None
-            mine = Remembered(input_hash=request.input_hash, booking_id=own.id)
-            await work.idempotency.remember(tenant.id, request.scope, "holdSlot", request.key, mine, now)
-            kept = await extend(work, own, patient, actor, now, self.timing)
-            await work.commit()
-            return kept
-
     async def _offerings(self, tenant: Tenant, request: HoldRequest) -> list[Offering]:
         """The slot's own offer first; with any practitioner, the clinic's other offers of that treatment too."""
         slot = request.slot
@@ -154,9 +88,7 @@ class HoldSlot:
         found = await self.catalogue.offerings(tenant.id, where)
         own = next((o for o in found if o.offer.id == slot.offer_id), None)
         if own is None:
-            raise Refused(TreatmentNotOffered())
-        if own.clinic.booking is not ClinicBooking.ONLINE:
-            raise Refused(ClinicClosed())
+            return []
         others = [o for o in found if o is not own] if request.any_practitioner else []
         return [own, *others]
 
@@ -169,25 +101,29 @@ class HoldSlot:
             raise Refused(NotFound(("movingBookingId",)))
         return booking
 
-    def _check_rules(self, rules: BookingRules, clinic: Clinic, slot: Slot, moving: Booking | None) -> None:
-        now = self.clock.now()
-        if moving is not None:
-            if not is_movable(moving, slot.endpoint_id, slot.treatment_id):
-                raise Refused(ChangeNotAllowed(ChangeRefusal.NOT_ALLOWED, clinic.phone))
-            right = rescheduling_right(moving, rules, now)
-            if right.refusal:
-                raise Refused(ChangeNotAllowed(right.refusal, clinic.phone))
-        proposal = Proposal(start=slot.start, time_zone=clinic.time_zone, rules=rules, now=now)
-        if found := refusals(proposal, BEFORE_HOLD):
-            raise Refused(*found)
+    async def _admitted(
+        self, asking: Asking, offerings: Sequence[Offering], moving: Booking | None
+    ) -> Mapping[str, str]:
+        """What staff passed over. Raises `Refused`, always when the slot's offer is not among the offerings."""
+        tenant, slot = asking.tenant, asking.request.slot
+        if offerings:
+            clinic: Clinic | None = offerings[0].clinic
+        else:
+            clinic = (await self.catalogue.clinics_by_id(tenant.id, [slot.clinic_id])).get(slot.clinic_id)
+        if clinic is None:
+            raise Refused(TreatmentNotOffered())
+        change = await change_of_booking(self.catalogue, tenant, moving, slot) if moving else None
+        proposal = proposed(tenant, clinic, slot.start, self.clock.now(), is_offered=bool(offerings), change=change)
+        return admitted(proposal, BEFORE_HOLD, asking.request.bypass)
+
+    async def _endpoint(self, tenant: Tenant, slot: Slot) -> Endpoint:
+        return next(e for e in await self.catalogue.endpoints(tenant.id) if e.id == slot.endpoint_id)
 
     async def _live(
-        self, tenant: Tenant, offerings: Sequence[Offering], request: HoldRequest, moving: Booking | None
+        self, endpoint: Endpoint, offerings: Sequence[Offering], request: HoldRequest, moving: Booking | None
     ) -> list[Slot]:
         """The EHR's own word, now. Raises `UpstreamUnavailable` when it cannot be had."""
         slot = request.slot
-        endpoints = await self.catalogue.endpoints(tenant.id)
-        endpoint = next(e for e in endpoints if e.id == slot.endpoint_id)
         visit = await self.visits.moving(moving) if moving else None
         found = await self.ehrs.at(endpoint).find(
             [wanted_of(o) for o in offerings], slot.span, self.timing.find, moving=visit
@@ -198,100 +134,23 @@ class HoldSlot:
             raise Refused(UpstreamUnavailable(found.trouble.retry_after))
         return [slot_of(by_role[t.practitioner_ehr_id], t) for t in times]
 
-    async def _take(
-        self,
-        tenant: Tenant,
-        actor: Actor,
-        patient: Patient | None,
-        request: HoldRequest,
-        candidates: Sequence[Slot],
-        rules: BookingRules,
-    ) -> Booking | None:
-        """The first of the candidates, fairest first, that the database's guard lets us have."""
-        ordered = await self._fairest_first(tenant, candidates)
-        hold = self._new(tenant, patient, request, ordered[0], rules)
-        now = hold.created_at
-        async with self.start_work() as work:
-            mine = Remembered(input_hash=request.input_hash, booking_id=hold.id)
-            known = await work.idempotency.remember(tenant.id, request.scope, "holdSlot", request.key, mine, now)
-            if known:
-                return await _same_answer(work, tenant, request, known, now)
-            old = await self._old(work, tenant, patient, request)
-            for slot in ordered:
-                if held := await self._swapped(work, actor, replace(hold, slot=slot), old):
-                    await work.commit()
-                    return held
-        return None
+    def _draft(self, asking: Asking, clinic: Clinic, endpoint: Endpoint) -> Booking:
+        """The hold as it will be, but for whose time it is on.
 
-    async def _swapped(self, work: UnitOfWork, actor: Actor, hold: Booking, old: Booking | None) -> Booking | None:
-        """The new hold first and the old one after: visitors who swap into each other's times never wait in a ring.
-
-        Until the old one is gone, the new one counts as its move, which the guard lets overlap it.
+        The EHR's own limit comes along from here, so that a booking has it however it turns out to be booked.
         """
-        now = hold.created_at
-        beside = replace(hold, moves_booking_id=old.moves_booking_id or old.id) if old else hold
-        if not await record(work, beside, actor, now, action="booking.hold", is_new=True):
-            return None
-        if old is None:
-            return hold
-        await record(work, old.becomes(BookingStatus.RELEASED), actor, now, action="booking.release")
-        alone = replace(hold, version=beside.version + 1)
-        if not await work.bookings.save(alone):
-            raise Refused(SlotTaken())  # by the visit that the old hold was to move: nothing of this is kept
-        return alone
-
-    def _new(
-        self, tenant: Tenant, patient: Patient | None, request: HoldRequest, slot: Slot, rules: BookingRules
-    ) -> Booking:
-        now = self.clock.now()
+        now, tenant, patient, request = self.clock.now(), asking.tenant, asking.patient, asking.request
         return Booking(
             tenant_id=tenant.id,
             id=uuid4(),
             reference="".join(choice(SPOKEN) for _ in range(8)),
-            slot=slot,
+            slot=request.slot,
             status=BookingStatus.HELD,
             created_at=now,
             expires_at=now + self.timing.hold_lifetime,
-            rules=rules,
+            rules=rules_of(tenant.rules, clinic.rules),
             patient_id=patient.id if patient else None,
             moves_booking_id=request.moving_booking_id,
             any_practitioner=request.any_practitioner,
+            no_change_within=endpoint.no_change_within,
         )
-
-    async def _fairest_first(self, tenant: Tenant, candidates: Sequence[Slot]) -> list[Slot]:
-        if len(candidates) == 1:
-            return list(candidates)
-        midnight = candidates[0].start.replace(hour=0, minute=0, second=0, microsecond=0)
-        day = Span(start=midnight, end=midnight + timedelta(days=1))
-        ids = [slot.practitioner_id for slot in candidates]
-        turns = await self.reads.turns(tenant.id, ids, day)
-        never = datetime(1970, 1, 1, tzinfo=UTC)
-
-        def turn(slot: Slot) -> tuple[int, datetime, str]:
-            own = turns.get(slot.practitioner_id, Turn())
-            return own.bookings_that_day, own.last_given_at or never, str(slot.practitioner_id)
-
-        return sorted(candidates, key=turn)
-
-    async def _old(
-        self, work: UnitOfWork, tenant: Tenant, patient: Patient | None, request: HoldRequest
-    ) -> Booking | None:
-        """The visitor's present hold, in the same transaction as the new one: nobody ends up with none."""
-        if request.replaces is None:
-            return None
-        own = await work.bookings.get(tenant.id, request.replaces, lock=True)
-        return own if own and is_hold_of(own, patient) and own.status is BookingStatus.HELD else None
-
-
-async def _same_answer(
-    work: UnitOfWork, tenant: Tenant, request: HoldRequest, known: Remembered, now: datetime
-) -> Booking:
-    """The hold that the key was first used for, while there is one to go on with."""
-    if known.input_hash != request.input_hash:
-        raise Refused(IdempotencyKeyReused())
-    hold = await work.bookings.get(tenant.id, known.booking_id)
-    if hold is None or hold.status is BookingStatus.RELEASED:
-        raise Refused(HoldNotFound())
-    if hold.status is BookingStatus.EXPIRED or hold.lapsed(now):
-        raise Refused(HoldExpired())
-    return hold

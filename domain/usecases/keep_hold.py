@@ -1,5 +1,6 @@
 """What becomes of a hold before it is confirmed: kept longer at login, or let go."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -26,9 +27,7 @@ class ReleaseHold:
             if own is None or not is_hold_of(own, patient) or own.ehr_id or own.asked:
                 raise Refused(HoldNotFound())
             if own.status is BookingStatus.HELD:
-                await record(
-                    work, own.becomes(BookingStatus.RELEASED), actor, self.clock.now(), action="booking.release"
-                )
+                await release(work, own, actor, self.clock.now())
                 await work.commit()
 
 
@@ -41,10 +40,13 @@ class RenewHold:
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient, hold_id: UUID) -> None:
         """At login: longer, once, and from now on this patient's. A hold that is gone stays gone, without an error."""
         async with self.start_work() as work:
-            own = await work.bookings.get(tenant.id, hold_id, lock=True)
             now = self.clock.now()
-            if own and own.status is BookingStatus.HELD and not own.lapsed(now) and is_hold_of(own, patient):
-                await extend(work, own, patient, actor, now, self.timing)
+            try:
+                own = await own_holds(work, tenant, patient, hold_id, now)
+            except Refused:
+                return
+            if kept := next((each for each in own if each.id == hold_id), None):
+                await keep_only(work, kept, own, patient, actor, now, self.timing)
                 await work.commit()
 
 
@@ -63,16 +65,50 @@ class ExpireHolds:
         return expired
 
 
-async def extend(
-    work: UnitOfWork, hold: Booking, patient: Patient | None, actor: Actor, now: datetime, timing: Timing
+async def own_holds(
+    work: UnitOfWork, tenant: Tenant, patient: Patient | None, shown: UUID | None, now: datetime
+) -> list[Booking]:
+    """A visitor's live holds, locked: the signed-in patient's, and the one whose token was shown.
+
+    Nobody else holds or confirms for that patient until this work is done. Raises `HoldNotFound` for a hold that is
+    somebody else's, or none.
+    """
+    own = list(await work.bookings.live_holds_of(tenant.id, patient.id, now)) if patient else []
+    if shown is None or any(each.id == shown for each in own):
+        return own
+    hold = await work.bookings.get(tenant.id, shown, lock=True)
+    if hold is None or not is_hold_of(hold, patient):
+        raise Refused(HoldNotFound())
+    return [*own, hold] if hold.status is BookingStatus.HELD and not hold.lapsed(now) else own
+
+
+async def keep_only(
+    work: UnitOfWork,
+    kept: Booking,
+    own: Sequence[Booking],
+    patient: Patient | None,
+    actor: Actor,
+    now: datetime,
+    timing: Timing,
 ) -> Booking:
-    """Once, for a known patient, and never beyond the cap; otherwise the hold as it is."""
-    if patient is None or hold.renewed:
-        return hold
-    until = max(hold.expires_at, min(now + timing.hold_lifetime, hold.created_at + timing.hold_cap))
-    longer = hold.extended(until, patient_id=patient.id)
+    """Of a visitor's holds the one, kept longer once for a known patient; the others are let go."""
+    for other in own:
+        if other.id != kept.id:
+            await release(work, other, actor, now)
+    if patient is None or kept.renewed:
+        return kept
+    longer = kept.extended(renewed_until(kept, now, timing), patient_id=patient.id)
     await record(work, longer, actor, now, action="booking.renew")
     return longer
+
+
+def renewed_until(hold: Booking, now: datetime, timing: Timing) -> datetime:
+    """Another lifetime from now, never beyond the cap since it was taken, and never sooner than it was."""
+    return max(hold.expires_at, min(now + timing.hold_lifetime, hold.created_at + timing.hold_cap))
+
+
+async def release(work: UnitOfWork, hold: Booking, actor: Actor, now: datetime) -> None:
+    await record(work, hold.becomes(BookingStatus.RELEASED), actor, now, action="booking.release")
 
 
 def is_hold_of(hold: Booking, patient: Patient | None) -> bool:

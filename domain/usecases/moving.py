@@ -1,5 +1,6 @@
 """Moving a visit in its EHR, and what a booking is afterwards."""
 
+from domain.audit import Actor, ActorKind
 from domain.booking import Booking, BookingStatus
 from domain.ports import Ehr, EhrAppointment, Visit
 from domain.refusals import Refused
@@ -23,7 +24,15 @@ def has_moved(appointment: EhrAppointment, to: Visit) -> bool:
     return appointment.start == to.start and same_practitioner
 
 
+def moves_by(actor: Actor, booking: Booking) -> int:
+    """How many moves the booking will have had: those of staff are not the patient's.
+
+    The hold keeps it, so that it is known who asked also when the answer is found out later.
+    """
+    return booking.moves_made + (actor.kind is not ActorKind.STAFF)
+
+
 def moved_to(booking: Booking, hold: Booking) -> tuple[Booking, Booking]:
     """The hold let go first, then the booking in its place: the order in which the database's guard can follow."""
-    moved = booking.answered(BookingStatus.BOOKED, slot=hold.slot, moves_made=booking.moves_made + 1)
+    moved = booking.answered(BookingStatus.BOOKED, slot=hold.slot, moves_made=hold.moves_made)
     return hold.answered(BookingStatus.RELEASED), moved

@@ -1,5 +1,6 @@
 """One change of a booking, written down whole: the row, its history, the audit trail, the outbox and who must hear."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from domain.audit import Actor, AuditEntry
@@ -18,8 +19,12 @@ async def record(
     action: str,
     event: EventKind | None = None,
     is_new: bool = False,
+    details: Mapping[str, str] | None = None,
 ) -> bool:
-    """Everything in the caller's transaction. False when the database's guard refuses a new hold its time."""
+    """Everything in the caller's transaction. False when the database's guard refuses a new hold its time.
+
+    `details` are what the audit trail is to say besides.
+    """
     accepted = await work.bookings.hold(booking, now) if is_new else await work.bookings.save(booking)
     if not accepted and not is_new:
         raise StaleBooking(booking.id)  # its time is kept already, unless somebody else changed the row
@@ -38,7 +43,7 @@ async def record(
             action=action,
             target="booking",
             target_id=booking.id,
-            details={"status": booking.status, "version": str(booking.version)},
+            details={"status": booking.status, "version": str(booking.version), **(details or {})},
         )
     )
     if event:

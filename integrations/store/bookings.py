@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -121,13 +121,39 @@ class SqlBookings:
         if saved.rowcount != 1:
             raise StaleBooking(booking.id)
 
-    async def of_patient_in(self, tenant_id: str, patient_id: UUID, span: Span) -> Sequence[Booking]:
+    async def queue_for_patient(self, tenant_id: str, patient_id: UUID) -> None:
         # NO KEY UPDATE: keeps out every other such lock, but not the foreign keys of rows that name the patient.
         await self._connection.execute(
             select(PATIENT.c.id)
             .where(PATIENT.c.tenant_id == tenant_id, PATIENT.c.id == patient_id)
             .with_for_update(key_share=True)
         )
+
+    async def live_holds_of(self, tenant_id: str, patient_id: UUID, now: datetime) -> Sequence[Booking]:
+        await self.queue_for_patient(tenant_id, patient_id)
+        found = await self._connection.execute(
+            select(BOOKING)
+            .where(*_live_holds(tenant_id, now), C.patient_id == patient_id)
+            .order_by(C.id)
+            .with_for_update()
+        )
+        return [booking_of(row) for row in found]
+
+    async def anonymous_holds_at(
+        self, tenant_id: str, clinic_id: UUID, now: datetime, *, except_ids: Sequence[UUID] = ()
+    ) -> int:
+        counted = await self._connection.execute(
+            select(func.count())
+            .select_from(BOOKING)
+            .where(
+                *_live_holds(tenant_id, now),
+                *(C.clinic_id == clinic_id, C.patient_id.is_(None), C.id.not_in(except_ids)),
+            )
+        )
+        return int(counted.scalar_one())
+
+    async def of_patient_in(self, tenant_id: str, patient_id: UUID, span: Span) -> Sequence[Booking]:
+        await self.queue_for_patient(tenant_id, patient_id)
         found = await self._connection.execute(
             select(BOOKING)
             .where(
@@ -231,3 +257,7 @@ class SqlBookings:
             .with_for_update()
         )
         return [booking_of(row) for row in found]
+
+
+def _live_holds(tenant_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return C.tenant_id == tenant_id, C.status == BookingStatus.HELD, C.expires_at > now

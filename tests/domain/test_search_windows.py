@@ -22,6 +22,7 @@ from domain.tenant import Tenant
 from domain.treatment import Treatment
 
 ID = UUID(int=1)
+TENANT = Tenant(id="t", slug="t", name="T")
 MICROSECOND = timedelta.resolution
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 ZONES = ("Europe/Oslo", "Europe/Stockholm")
@@ -58,7 +59,16 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(f"{text}+00:00")
 
 
-def found(of: Search, zone: str, times: Iterable[datetime], now: datetime = LONG_AGO, notice: int = 0) -> list[Slot]:
+def found(
+    of: Search,
+    zone: str,
+    times: Iterable[datetime],
+    now: datetime = LONG_AGO,
+    notice: int = 0,
+    *,
+    place: Clinic | None = None,
+    tenant: Tenant = TENANT,
+) -> list[Slot]:
     """What is offered of free times there, as a search comes by it."""
     offering = Offering(
         offer=Offer(
@@ -70,11 +80,11 @@ def found(of: Search, zone: str, times: Iterable[datetime], now: datetime = LONG
             practitioner_id=ID,
             duration=timedelta(minutes=30),
         ),
-        clinic=clinic(zone, notice),
+        clinic=place or clinic(zone, notice),
         practitioner=Practitioner(tenant_id="t", id=ID, endpoint_id="fjord", ehr_id="pr", clinic_id=ID, name="P"),
         treatment=Treatment(tenant_id="t", id=ID, code="c", title={}),
     )
-    own = windows_of(Tenant(id="t", slug="t", name="T"), of, [offering], now)[ID]
+    own = windows_of(tenant, of, [offering], now).get(ID, {})
     told = [
         FoundTime(practitioner_ehr_id="pr", service_code="c", reference="", start=t, end=t + timedelta(minutes=30))
         for t in times

@@ -128,7 +128,8 @@ async def test_of_two_moves_at_once_one_wins_and_the_record_system_has_that_one(
         journey = Journey(clients[0], clinic, token=await sign_in(town, login))
         first, *others = apart(await journey.slots(), 3)
         booked = await journey.booked(first["id"])
-        holds = [await journey.hold(slot["id"], movingBookingId=booked["id"]) for slot in others]
+        visitor = Journey(clients[1], clinic)  # before signing in: a patient keeps one time at once
+        holds = [await journey.hold(others[0]["id"], movingBookingId=booked["id"]), await visitor.hold(others[1]["id"])]
         assert all(held["hold"] for held in holds), [held["errors"] for held in holds]
         town.fault(ehr, "slow", operation=operations[0], seconds=0.5)
         both = on_each(clients, journey)

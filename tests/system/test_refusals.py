@@ -189,7 +189,7 @@ async def test_the_same_key_gives_the_same_answer_and_with_another_input_a_refus
         assert codes(other) == ["IDEMPOTENCY_KEY_REUSED"]
 
         to = await held(journey, later, movingBookingId=booked["id"])
-        away = await held(journey, elsewhen, movingBookingId=booked["id"])
+        away = await held(Journey(client, OSLO), elsewhen)
         moved = (await journey.reschedule(booked, to, idempotencyKey=same))["booking"]
         assert moved["start"] == later["start"]
         assert (await journey.reschedule(booked, to, idempotencyKey=same))["booking"] == moved
@@ -300,6 +300,20 @@ async def test_a_visit_that_may_not_be_changed_says_why_and_whom_to_call(
         assert (mine["status"], mine["version"]) == ("BOOKED", booked["version"])
         assert (mine["cancellation"]["allowed"], mine["cancellation"]["refusal"]) == (False, why)
         assert town.calls(town.norway)["book"] == 1
+
+
+async def test_the_record_systems_own_limit_counts_over_the_clinics_kinder_rules(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    seed, _ = seeds(town)
+    limited = [replace(each, no_change_within=timedelta(days=90)) for each in seed.endpoints]
+    await fill(town, sqlite_filled_url, with_rules(replace(seed, endpoints=limited), RuleValues()))
+    async with in_process(town.settings(sqlite_filled_url)) as (client, _):
+        journey = await signed_in(town, client)
+        booked = await journey.booked()
+        assert (booked["cancellation"]["refusal"], booked["rescheduling"]["refusal"]) == ("TOO_LATE", "TOO_LATE")
+        assert at(booked["cancellation"]["until"]) == at(booked["start"]) - timedelta(days=90)
+        assert codes(await journey.cancel(booked)) == ["CHANGE_NOT_ALLOWED"]
 
 
 async def test_rules_that_grew_stricter_do_not_bind_who_booked_before(town: Town, sqlite_filled_url: str) -> None:
