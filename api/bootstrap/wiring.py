@@ -12,8 +12,10 @@ from api.webhooks import hook_url
 from domain.endpoint import Endpoint
 from domain.ports import Clock, Hook
 from domain.usecases import UseCases
+from domain.usecases.adopt_booking import AdoptBooking
 from domain.usecases.change_booking import CancelBooking, Changing, RescheduleBooking
 from domain.usecases.confirm_booking import ConfirmBooking
+from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
 from domain.usecases.free_times import FreeTimes
@@ -64,10 +66,13 @@ def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Setti
 
 
 def _booking(stored: dict[str, Any], found: dict[str, Any], find: FindSlots, timed: dict[str, Any]) -> dict[str, Any]:
-    start, clock, visits = stored["start_work"], timed["clock"], found["visits"]
-    hold = HoldSlot(**stored, **found, find_slots=find, **timed)
-    changing = Changing(**stored, visits=visits, **timed)
+    start, clock, visits, reads = stored["start_work"], timed["clock"], found["visits"], found["reads"]
+    own = FindBookings(catalogue=stored["catalogue"], reads=reads, ehrs=found["ehrs"], **timed)
+    adopt = AdoptBooking(**stored, find_bookings=own, reads=reads, clock=clock)
+    hold = HoldSlot(**stored, **found, find_slots=find, adopt=adopt, **timed)
+    changing = Changing(**stored, visits=visits, adopt=adopt, **timed)
     return {
+        "find_bookings": own,
         "hold_slot": hold,
         "release_hold": ReleaseHold(start_work=start, clock=clock),
         "renew_hold": RenewHold(start_work=start, **timed),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from domain.usecases.change_booking import CancelBooking, RescheduleBooking
 from domain.usecases.confirm_booking import ConfirmBooking
+from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
 from domain.usecases.hear_notification import HearNotification
@@ -21,6 +22,7 @@ from domain.usecases.watch_slots import WatchSlots
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
     find_slots: FindSlots
+    find_bookings: FindBookings
     watch_slots: WatchSlots
     watch_bookings: WatchBookings
     hold_slot: HoldSlot

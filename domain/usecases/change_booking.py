@@ -39,6 +39,7 @@ from domain.refusals import (
 from domain.rules import rules_of
 from domain.tenant import Tenant
 from domain.timing import Timing
+from domain.usecases.adopt_booking import AdoptBooking
 from domain.usecases.confirm_booking import check_after, look_again, patient_objections
 from domain.usecases.find_slots import is_movable
 from domain.usecases.hold_slot import HoldSlot
@@ -70,6 +71,7 @@ class Changing:
     catalogue: Catalogue
     start_work: StartWork
     visits: Visits
+    adopt: AdoptBooking
     clock: Clock
     timing: Timing
 
@@ -130,6 +132,7 @@ class RescheduleBooking:
 
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient, request: ChangeRequest) -> Booking:
         """BOOKED at the new time, or UNKNOWN without an answer. Raises `Refused`; then nothing has changed."""
+        await self.changing.adopt(tenant, patient, request.booking_id, moving=True)
         booking, hold = await self._intend(tenant, actor, patient, request)
         if hold is None:
             return booking
@@ -216,6 +219,7 @@ class CancelBooking:
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient, request: ChangeRequest) -> Booking:
         """CANCELLED, or UNKNOWN when the EHR did not answer. Raises `Refused`; then it is still booked."""
         changing = self.changing
+        await changing.adopt(tenant, patient, request.booking_id, moving=False)
         booking = await self._intend(tenant, actor, patient, request)
         if booking.status is not BookingStatus.CANCELLING:
             return booking

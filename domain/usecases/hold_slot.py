@@ -43,6 +43,7 @@ from domain.rules import BEFORE_HOLD, BookingRules, Proposal, refusals, rules_of
 from domain.slot import Slot, Span
 from domain.tenant import Tenant
 from domain.timing import Timing
+from domain.usecases.adopt_booking import AdoptBooking
 from domain.usecases.find_slots import FindSlots, is_movable
 from domain.usecases.keep_hold import extend, is_hold_of
 from domain.usecases.record import record
@@ -81,6 +82,7 @@ class HoldSlot:
     ehrs: Ehrs
     visits: Visits
     find_slots: FindSlots
+    adopt: AdoptBooking
     clock: Clock
     timing: Timing
 
@@ -93,6 +95,7 @@ class HoldSlot:
         if not await request.may_hold():
             raise Refused(HoldLimit())
         offerings = await self._offerings(tenant, request)
+        await self.adopt(tenant, patient, request.moving_booking_id, moving=True)
         moving = await self._moving(tenant, patient, request)
         rules = rules_of(tenant.rules, offerings[0].clinic.rules)
         self._check_rules(rules, offerings[0].clinic, request.slot, moving)
