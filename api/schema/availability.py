@@ -238,7 +238,7 @@ async def _movable(context: "Context", id: strawberry.ID, treatment_id: UUID) ->
     """Only times that can be held are offered: for a booking that may not be moved there are none."""
     own = await own_booking(context, parse_id(id, "Booking"))
     if own is None:
-        raise BadInput("`movingBookingId` is not a booking of the signed-in patient.")
+        raise BadInput("`movingBookingId` is not a booking of the signed-in patient that is known at this moment.")
     booking = own.booking
     clinic = await context.loaders.clinic.load(booking.slot.clinic_id)
     rules = rules_of(context.tenant.rules, clinic.rules) if clinic else booking.rules

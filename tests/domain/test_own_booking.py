@@ -169,6 +169,7 @@ def test_pages_of_two_lists_are_pages_of_one(descending: bool, size: int, backwa
     while request:
         page = merged(stored(ours, request, descending), others, request, descending=descending)
         found = [*page.items, *found] if backward else [*found, *page.items]
+        assert len(found) <= len(whole), "round and round"
         more = page.has_previous if backward else page.has_next
         request = next_of(page, size, backward) if more else None
     assert found == whole

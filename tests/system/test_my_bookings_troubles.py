@@ -168,3 +168,13 @@ async def test_the_record_systems_own_limit_comes_with_the_visit(town: Town, sql
         await house.close()
         assert (kept.made_elsewhere, kept.no_change_within) == (True, timedelta(hours=24))
         assert kept.booked_at is None
+
+
+async def test_what_was_booked_with_a_lost_answer_is_shown_once(town: Town, sqlite_filled_url: str) -> None:
+    """Our store does not know the record system's id for it yet, but the number is ours."""
+    async with desk(town, sqlite_filled_url) as one:
+        held = await one.journey.hold((await one.journey.slots())[0]["id"])
+        town.fault(town.norway, "lost-answer", operation="book", times=1)
+        unknown = (await one.journey.confirm(held["hold"]["token"]))["booking"]
+        assert [each["status"] for each in held_by(one.ehr, one.caller)] == ["booked"]
+        assert [(each["id"], each["status"]) for each in await one.nodes("ALL")] == [(unknown["id"], "UNKNOWN")]
