@@ -11,9 +11,10 @@ from starlette.routing import Route
 from api.context import Context
 from api.errors import CodedError
 from api.http import STATUS
+from api.schema.booking import own_booking, title_of
 from domain.booking import Booking, BookingStatus
+from domain.own_booking import OwnBooking
 from domain.patient import Patient
-from domain.text import said_in
 
 CALENDAR = "text/calendar; charset=utf-8"
 NOT_FOUND = PlainTextResponse("There is no such booking of yours.\n", 404)
@@ -36,12 +37,13 @@ def calendar_route(make_context: Callable[[Request, Response, str], Awaitable[Co
         except CodedError as refused:
             return PlainTextResponse(f"{refused.message}\n", STATUS.get(refused.code, 400))
         viewer, id = await context.viewer(), request.path_params["id"]
-        booking = await context.loaders.booking.load(id) if viewer else None
-        if viewer is None or booking is None or not _is_visit_of(viewer.patient, booking):
+        own = await own_booking(context, id)
+        if viewer is None or own is None or not _is_visit_of(viewer.patient, own.booking):
             return NOT_FOUND
-        file = await _calendar(booking, context)
+        file = await _calendar(own, context)
+        name = "visit" if own.booking.made_elsewhere else own.booking.reference
         headers = {
-            "Content-Disposition": f'attachment; filename="{booking.reference}.ics"',
+            "Content-Disposition": f'attachment; filename="{name}.ics"',
             "Cache-Control": "no-store",
         }
         return Response(file, media_type=CALENDAR, headers=headers)
@@ -55,17 +57,17 @@ def _is_visit_of(patient: Patient, booking: Booking) -> bool:
     return booking.patient_id == patient.id and not never and booking.moves_booking_id is None
 
 
-async def _calendar(booking: Booking, context: Context) -> bytes:
+async def _calendar(own: OwnBooking, context: Context) -> bytes:
     """The booking's version is the SEQUENCE, so that a calendar takes the newest whichever arrives last."""
+    booking = own.booking
     clinic = await context.loaders.clinic.load(booking.slot.clinic_id)
-    treatment = await context.loaders.treatment.load(booking.slot.treatment_id)
     event = Event()
     event.add("uid", f"{booking.id}@{context.tenant.slug}")
     event.add("sequence", booking.version)
     event.add("dtstamp", context.clock.now())
     event.add("dtstart", booking.slot.span.start)
     event.add("dtend", booking.slot.span.end)
-    event.add("summary", (treatment and said_in(treatment.title, context.languages)) or booking.reference)
+    event.add("summary", await title_of(own, context))
     event.add("status", STANDING.get(booking.status, "CONFIRMED"))
     if clinic:
         event.add("location", ", ".join([clinic.name, *([clinic.address.formatted] if clinic.address else [])]))

@@ -162,6 +162,7 @@ CHANGE_REFUSALS: Mapping[str, Texts] = {
         "Tiden är avtalad direkt med kliniken och ändras hos dem.",
         "This visit was arranged with the clinic and is changed there.",
     ),
+    "A_VISIT": _said("Time hos klinikken", "Besök hos kliniken", "Visit at the clinic"),
     "CALL_THE_CLINIC": _said("Ring klinikken på {phone}.", "Ring kliniken på {phone}.", "Call the clinic on {phone}."),
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -31,6 +31,9 @@ S = BookingStatus
 
 OCCUPYING = (S.HELD, S.CONFIRMING, S.UNKNOWN, S.BOOKED, S.CANCELLING)
 """The states that keep a time from everybody else; the database's constraint is made of this list."""
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a booking was made that was made elsewhere, nobody says when: no time of grace is counted from it."""
 
 _NEXT: Mapping[BookingStatus, frozenset[BookingStatus]] = {
     S.HELD: frozenset({S.CONFIRMING, S.EXPIRED, S.RELEASED}),
@@ -62,7 +65,8 @@ class Booking:
     EHR's Appointment. `asked` with `asked_at` says which question to the EHR is open; `empty_reads` how often it was
     looked for in vain, `check_at` when to look next. `failure` is the refusal code a failed confirm was answered with.
     `held_in_ehr`: the EHR keeps the time as well, under `ehr_id` while it is HELD. `made_elsewhere`: booked past us, by
-    phone say. `no_change_within` is the EHR's own limit before the start, under whatever the clinic's rules say.
+    phone say; its `reference` is told nobody, and `created_at` is LONG_AGO where the EHR does not say.
+    `no_change_within` is the EHR's own limit before the start, under whatever the clinic's rules say.
     """
 
     tenant_id: str

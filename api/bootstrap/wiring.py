@@ -14,9 +14,11 @@ from api.webhooks import hook_url
 from domain.endpoint import Endpoint
 from domain.ports import Clock, Hook
 from domain.usecases import UseCases
+from domain.usecases.adopt_booking import AdoptBooking
 from domain.usecases.change_booking import CancelBooking, RescheduleBooking
 from domain.usecases.changing import Changing
 from domain.usecases.confirm_booking import ConfirmBooking
+from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
 from domain.usecases.forget import ForgetOld
@@ -88,11 +90,14 @@ def _watching(
 def _booking(
     stored: dict[str, Any], found: dict[str, Any], find: FindSlots, timed: dict[str, Any], settings: Settings
 ) -> dict[str, Any]:
-    start, clock, visits = stored["start_work"], timed["clock"], found["visits"]
-    take = TakeHold(reads=found["reads"], start_work=start, most_at_clinic=settings.holds_per_clinic, **timed)
-    hold = HoldSlot(catalogue=stored["catalogue"], **found, take_hold=take, find_slots=find, **timed)
-    changing = Changing(**stored, visits=visits, **timed)
+    start, clock, visits, reads = stored["start_work"], timed["clock"], found["visits"], found["reads"]
+    own = FindBookings(catalogue=stored["catalogue"], reads=reads, ehrs=found["ehrs"], **timed)
+    adopt = AdoptBooking(**stored, find_bookings=own, reads=reads, clock=clock)
+    take = TakeHold(reads=reads, start_work=start, most_at_clinic=settings.holds_per_clinic, **timed)
+    hold = HoldSlot(catalogue=stored["catalogue"], **found, take_hold=take, find_slots=find, adopt=adopt, **timed)
+    changing = Changing(**stored, visits=visits, adopt=adopt, **timed)
     return {
+        "find_bookings": own,
         "hold_slot": hold,
         "release_hold": ReleaseHold(start_work=start, clock=clock),
         "renew_hold": RenewHold(start_work=start, **timed),

@@ -12,6 +12,7 @@ import strawberry
 
 from api.errors import BadInput
 from api.loaders import ByKeyLoader
+from api.schema.booking import own_booking
 from api.schema.cursors import picture_cursor
 from api.schema.fields import After, CampaignCode, First, Info, list_size
 from api.schema.hold import hold_id_of
@@ -27,7 +28,6 @@ from domain.pages import Page, PageRequest
 from domain.rules import rules_of
 from domain.slot import Slot as SlotEntity
 from domain.watch import MOST_SLOTS, digest_of
-from domain.windows import rescheduling_right
 
 if TYPE_CHECKING:
     from api.context import Context
@@ -236,22 +236,16 @@ async def _check_known(context: "Context", search: domain.Search) -> None:
 
 async def _movable(context: "Context", id: strawberry.ID, treatment_id: UUID) -> Booking:
     """Only times that can be held are offered: for a booking that may not be moved there are none."""
-    booking = await _own_booking(context, id)
+    own = await own_booking(context, parse_id(id, "Booking"))
+    if own is None:
+        raise BadInput("`movingBookingId` is not a booking of the signed-in patient that is known at this moment.")
+    booking = own.booking
     clinic = await context.loaders.clinic.load(booking.slot.clinic_id)
     rules = rules_of(context.tenant.rules, clinic.rules) if clinic else booking.rules
     if booking.slot.treatment_id != treatment_id:
         raise BadInput("`movingBookingId` is a booking of another treatment.")
-    if refusal := rescheduling_right(booking, rules, context.clock.now()).refusal:
+    if refusal := own.rescheduling(rules, context.clock.now()).refusal:
         raise BadInput(f"The booking of `movingBookingId` cannot be moved: {refusal}.")
-    return booking
-
-
-async def _own_booking(context: "Context", id: strawberry.ID) -> Booking:
-    viewer, booking_id = await context.viewer(), parse_id(id, "Booking")
-    found = await context.booking_reads.get(context.tenant.id, [booking_id])
-    booking = found.get(booking_id)
-    if booking is None or viewer is None or booking.patient_id != viewer.patient.id:
-        raise BadInput("`movingBookingId` is not a booking of the signed-in patient.")
     return booking
 
 

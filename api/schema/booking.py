@@ -1,5 +1,6 @@
 """Bookings as patients see them."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 import strawberry
 
 from api.messages import message
+from api.schema.errors import ChangeRefusal  # where it is described; must come before it is used
 from api.schema.fields import Info, described_enum
 from api.schema.ids import global_id
 from api.schema.node import LOOK_UPS, Node, find
@@ -18,8 +20,8 @@ from domain import booking as domain
 from domain import windows
 from domain.audit import ActorKind
 from domain.booking import BookingStatus
-from domain.refusals import ChangeRefusal
-from domain.rules import rules_of
+from domain.own_booking import OwnBooking
+from domain.rules import BookingRules, rules_of
 from domain.text import said_in
 
 if TYPE_CHECKING:
@@ -66,8 +68,10 @@ class ChangeRight:
     message: str | None = strawberry.field(description="Why not, in the reader's language; null when it is allowed.")
 
     @classmethod
-    def of(cls, right: windows.ChangeRight, context: "Context") -> "ChangeRight":
+    def of(cls, right: windows.ChangeRight, context: "Context", phone: str | None) -> "ChangeRight":
         words = message(right.refusal, context.languages) if right.refusal else None
+        if words and phone and right.refusal is ChangeRefusal.MANAGED_EXTERNALLY:
+            words += f" {message('CALL_THE_CLINIC', context.languages, phone=phone)}"
         return cls(allowed=right.allowed, until=right.until, refusal=right.refusal, message=words)
 
 
@@ -82,7 +86,7 @@ class BookingStep:
 @strawberry.type(description="A patient's claim on a time, from confirmation to visit.")
 class Booking(Node):
     reference: str | None = strawberry.field(
-        description="Short and speakable, for the phone; null for what was booked past this service."
+        description="Short and speakable, for the phone; null for what was booked past this service, by phone say."
     )
     status: BookingStatus = strawberry.field(description="Where it stands.")
     version: int = strawberry.field(
@@ -92,44 +96,55 @@ class Booking(Node):
     start: datetime = strawberry.field(description="When the visit begins, in the clinic's own UTC offset.")
     end: datetime = strawberry.field(description="When the visit is over, in the clinic's own UTC offset.")
     comment: str | None = strawberry.field(description="What the patient told the clinic when booking.")
-    created_at: datetime | None = strawberry.field(description="When the time was first held.")
+    created_at: datetime | None = strawberry.field(
+        description="When the time was first held; null where nobody says when it was booked."
+    )
     sms_confirmation_to: str | None = strawberry.field(
         description="The end of the number that a confirmation goes to, registered at the clinic; null when none was "
         "asked for."
     )
     calendar_url: URL = strawberry.field(description="The visit as an iCalendar file, for the patient's own calendar.")
     source: strawberry.Private[domain.Booking]
+    own: strawberry.Private[OwnBooking]
 
     @classmethod
     def of(cls, booking: domain.Booking, context: "Context") -> "Booking":
+        """One of ours."""
+        return cls.of_own(OwnBooking(booking=booking), context)
+
+    @classmethod
+    def of_own(cls, own: OwnBooking, context: "Context") -> "Booking":
+        booking = own.booking
         return cls(
             id=global_id("Booking", booking.id),
-            reference=booking.reference,
+            reference=None if booking.made_elsewhere else booking.reference,
             status=booking.status,
             version=booking.version,
             start=booking.slot.start,
             end=booking.slot.end,
             comment=booking.comment,
-            created_at=booking.created_at,
+            created_at=booking.created_at if booking.created_at > domain.LONG_AGO else None,
             sms_confirmation_to=booking.sms_to,
             calendar_url=URL(f"{context.public_url}/bookings/{booking.id}.ics?tenant={context.tenant.slug}"),
             source=booking,
+            own=own,
         )
 
-    @strawberry.field(description="What to call it: the treatment's title.")
+    @strawberry.field(description="What to call it: the treatment's title, else the record system's words.")
     async def title(self, info: Info) -> str:
-        treatment = await info.context.loaders.treatment.load(self.source.slot.treatment_id)
-        return (treatment and said_in(treatment.title, info.context.languages)) or self.source.reference
+        return await title_of(self.own, info.context)
 
-    @strawberry.field(description="Where the patient goes; null when the clinic is no longer in the catalogue.")
+    @strawberry.field(
+        description="Where the patient goes; null when the clinic is not, or no longer, in the catalogue."
+    )
     async def clinic(self, info: Info) -> Annotated["Clinic", strawberry.lazy("api.schema.clinic")] | None:
         return await find("Clinic", info.context, self.source.slot.clinic_id)
 
-    @strawberry.field(description="What is done; null when it is no longer in the catalogue.")
+    @strawberry.field(description="What is done; null when it is not, or no longer, in the catalogue.")
     async def treatment(self, info: Info) -> Annotated["Treatment", strawberry.lazy("api.schema.treatment")] | None:
         return await find("Treatment", info.context, self.source.slot.treatment_id)
 
-    @strawberry.field(description="Who does it; null when they are no longer in the catalogue.")
+    @strawberry.field(description="Who does it; null when they are not, or no longer, in the catalogue.")
     async def practitioner(
         self, info: Info
     ) -> Annotated["Practitioner", strawberry.lazy("api.schema.practitioner")] | None:
@@ -142,19 +157,24 @@ class Booking(Node):
 
     @strawberry.field(description="Whether the patient may cancel it online now.")
     async def cancellation(self, info: Info) -> ChangeRight:
-        return await self._right(info.context, windows.cancellation_right)
+        return await self._right(info.context, self.own.cancellation)
 
     @strawberry.field(description="Whether the patient may move it online now.")
     async def rescheduling(self, info: Info) -> ChangeRight:
-        return await self._right(info.context, windows.rescheduling_right)
+        return await self._right(info.context, self.own.rescheduling)
 
-    async def _right(self, context: "Context", of: Any) -> ChangeRight:
+    async def _right(
+        self, context: "Context", of: Callable[[BookingRules, datetime], windows.ChangeRight]
+    ) -> ChangeRight:
         """By the kinder of the rules it was made under and the clinic's present ones."""
         clinic = await context.loaders.clinic.load(self.source.slot.clinic_id)
         rules = rules_of(context.tenant.rules, clinic.rules) if clinic else self.source.rules
-        return ChangeRight.of(of(self.source, rules, context.clock.now()), context)
+        return ChangeRight.of(of(rules, context.clock.now()), context, clinic.phone if clinic else None)
 
-    @strawberry.field(description="What has happened to it, oldest first.")
+    @strawberry.field(
+        description="What has happened to it, oldest first; empty for what was booked past this service and has not "
+        "been changed here."
+    )
     async def history(self, info: Info) -> list[BookingStep]:
         steps = await info.context.loaders.steps.load(self.source.id) or []
         zone = self.source.slot.start.tzinfo
@@ -164,13 +184,30 @@ class Booking(Node):
         ]
 
 
-async def _own(context: "Context", id: UUID) -> Booking | None:
-    """The signed-in patient's booking; somebody else's is as little there as one that never was."""
+async def title_of(own: OwnBooking, context: "Context") -> str:
+    treatment = await context.loaders.treatment.load(own.booking.slot.treatment_id)
+    known = treatment and said_in(treatment.title, context.languages)
+    return known or (own.elsewhere and own.elsewhere.title) or message("A_VISIT", context.languages)
+
+
+async def own_booking(context: "Context", id: UUID) -> OwnBooking | None:
+    """The signed-in patient's booking, also one that only a record system knows.
+
+    Somebody else's is as little there as one that never was.
+    """
     viewer = await context.viewer()
     booking = await context.loaders.booking.load(id) if viewer else None
-    if viewer is None or booking is None or booking.patient_id != viewer.patient.id or booking.moves_booking_id:
+    if viewer is None:
         return None
-    return Booking.of(booking, context)
+    if booking is None:
+        own, _ = await context.use.find_bookings.one(context.tenant, viewer.patient, id)
+        return own
+    return OwnBooking(booking=booking) if booking.patient_id == viewer.patient.id else None
+
+
+async def _own(context: "Context", id: UUID) -> Booking | None:
+    own = await own_booking(context, id)
+    return Booking.of_own(own, context) if own and not own.booking.moves_booking_id else None
 
 
 LOOK_UPS["Booking"] = _own

@@ -36,7 +36,8 @@ class BookingSubscriptions:
     @strawberry.subscription(
         directives=[RequiresPatient()],
         description="The signed-in patient's bookings: first all that are to come, then each that changes, by the "
-        "patient, the clinic or the record system. Nobody else's are ever shown.",
+        "patient, the clinic or the record system. What was booked past this service, by phone say, is told from its "
+        "first change here on. Nobody else's are ever shown.",
     )
     async def booking_changes(
         self,

@@ -19,8 +19,8 @@ described_enum(
     description="Whether a record system answered.",
     OK="It answered just now, and what is shown is all it has.",
     STALE="What is shown is what it said at `asOf`, and all of that; a newer answer is being asked for.",
-    TIMEOUT="It did not answer within the deadline: there may be more times than are shown.",
-    OFFLINE="It could not be reached, or said that it cannot answer: there may be more times than are shown.",
+    TIMEOUT="It did not answer within the deadline: there may be more than is shown.",
+    OFFLINE="It could not be reached, or said that it cannot answer: there may be more than is shown.",
 )
 
 

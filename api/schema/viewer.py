@@ -11,6 +11,7 @@ from api.schema.fields import After, Before, First, Info, Last, described_enum, 
 from api.schema.ids import global_id
 from api.schema.pages import MOST_OF_PATIENT, Cursors
 from api.schema.scalars import LanguageTag
+from api.schema.source import SourceStatus
 from domain import patient as domain
 from domain.patient import masked_phone
 from domain.usecases import sign_in
@@ -79,7 +80,9 @@ class Viewer:
         )
 
     @strawberry.field(
-        description="What the patient has booked through this service, holds left out. At most 50 a page.",
+        description="What the patient has booked, holds left out: through this service, and whatever else the record "
+        "systems have under the national number, by phone say, for a year back. A record system that does not answer "
+        "hides nothing that was booked here. At most 50 a page.",
         directives=[list_size()],
     )
     async def bookings(
@@ -96,11 +99,10 @@ class Viewer:
         context, period = info.context, (when or BookingPeriod.UPCOMING).value
         cursors = Cursors.of(context, f"bookings:{self.source.patient.id}", period)
         request = cursors.request(first, after, last, before, most=MOST_OF_PATIENT)
-        page = await context.booking_reads.of_patient(
-            context.tenant.id, self.source.patient.id, context.clock.now(), period, request
-        )
-        built = [Booking.of(booking, context) for booking in page.items]
-        return PatientBookingConnection(page=page, cursors=cursors, built=built, sources=[])
+        found = await context.use.find_bookings(context.tenant, self.source.patient, period, request)
+        built = [Booking.of_own(own, context) for own in found.page.items]
+        sources = [SourceStatus.of(source) for source in found.sources]
+        return PatientBookingConnection(page=found.page, cursors=cursors, built=built, sources=sources)
 
 
 async def viewer_of(context: "Context") -> Viewer | None:

@@ -46,6 +46,12 @@ class BookingReads(Protocol):
         """
         ...
 
+    async def known_of_patient(
+        self, tenant_id: str, patient_id: UUID, ids: Sequence[UUID], ehr_ids: Sequence[str]
+    ) -> Sequence[Booking]:
+        """The patient's, whatever has become of them, by our ids or by any EHR's own."""
+        ...
+
     async def steps(self, tenant_id: str, booking_ids: Sequence[UUID]) -> Mapping[UUID, list[BookingStep]]: ...
 
     async def by_ehr_ids(self, tenant_id: str, endpoint_id: str, ehr_ids: Sequence[str]) -> Mapping[str, Booking]:

@@ -121,6 +121,28 @@ class EhrAppointment:
     still_taken: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EhrVisit:
+    """What the EHR holds of a visit, and all that it says of it to the patient.
+
+    `title` is in the EHR's own words, plain text, empty where it has none. `booking_id` is our number, where it carries
+    one. `created` is when it was made there, None where that is not told to the second. `no_change_within` is the EHR's
+    own limit before the start. `reference` names the time it has; `resources` are a chair or device it needs.
+    """
+
+    held: EhrAppointment
+    clinic_ehr_id: str | None = None
+    service_code: str | None = None
+    title: str = ""
+    booking_id: UUID | None = None
+    created: datetime | None = None
+    no_change_within: timedelta = timedelta()
+    can_be_cancelled: bool = True
+    can_be_rescheduled: bool = True
+    reference: str = ""
+    resources: tuple[str, ...] = ()
+
+
 class Ehr(Protocol):
     """One clinic group's record system. Every method may raise `EhrUnavailable`; deadlines are in seconds.
 
@@ -155,6 +177,13 @@ class Ehr(Protocol):
 
     async def look_up(self, visit: Visit, deadline: float) -> EhrAppointment | None:
         """Read back: by our identifier, and where that finds nothing, by patient, start and practitioner."""
+        ...
+
+    async def visits_of(self, patient: Patient, since: datetime, deadline: float) -> Sequence[EhrVisit]:
+        """Visits of that very patient that start at `since` or later, whoever booked them; at most 200.
+
+        By the national number, and none without one. What cannot be shown to be the patient's own is left out.
+        """
         ...
 
     async def abandon(self, visit: Visit, deadline: float) -> None:

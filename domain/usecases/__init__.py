@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from domain.usecases.change_booking import CancelBooking, RescheduleBooking
 from domain.usecases.confirm_booking import ConfirmBooking
 from domain.usecases.deliver import Deliver
+from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
 from domain.usecases.forget import ForgetOld
@@ -27,6 +28,7 @@ from domain.usecases.watch_slots import WatchSlots
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
     find_slots: FindSlots
+    find_bookings: FindBookings
     watch_slots: WatchSlots
     watch_bookings: WatchBookings
     hold_slot: HoldSlot

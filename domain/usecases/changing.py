@@ -14,6 +14,7 @@ from domain.refusals import IdempotencyKeyReused, InProgress, NotFound, Refused,
 from domain.rules import BEFORE_CANCEL, BEFORE_MOVE
 from domain.tenant import Tenant
 from domain.timing import Timing
+from domain.usecases.adopt_booking import AdoptBooking
 from domain.usecases.proposals import change_of_booking, of_patient, to_cancel
 from domain.usecases.record import record
 from domain.usecases.sweep import tidy_later
@@ -45,6 +46,7 @@ class Changing:
     catalogue: Catalogue
     start_work: StartWork
     visits: Visits
+    adopt: AdoptBooking
     clock: Clock
     timing: Timing
 

@@ -22,6 +22,7 @@ from domain.rules import BEFORE_HOLD, proposed, rules_of
 from domain.slot import Slot
 from domain.tenant import Tenant
 from domain.timing import Timing
+from domain.usecases.adopt_booking import AdoptBooking
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.proposals import change_of_booking
 from domain.usecases.take_hold import Asking, HoldRequest, TakeHold
@@ -41,6 +42,7 @@ class HoldSlot:
     ehrs: Ehrs
     visits: Visits
     find_slots: FindSlots
+    adopt: AdoptBooking
     clock: Clock
     timing: Timing
 
@@ -53,6 +55,7 @@ class HoldSlot:
         if not await request.may_hold():
             raise Refused(HoldLimit())
         offerings = await self._offerings(tenant, request)
+        await self.adopt(tenant, patient, request.moving_booking_id, moving=True)
         moving = await self._moving(tenant, patient, request)
         passed = await self._admitted(asking, offerings, moving)
         endpoint = await self._endpoint(tenant, request.slot)

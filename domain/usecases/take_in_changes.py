@@ -42,6 +42,8 @@ MOST_SPANS = 20
 MOST_PRACTITIONERS = 100
 """Beyond these a hint says less, and costs one row and one look instead of thousands."""
 
+NO_NUMBER = UUID(int=0)
+
 ENDS = {
     AppointmentState.CANCELLED: BookingStatus.CANCELLED,
     AppointmentState.FULFILLED: BookingStatus.FULFILLED,
@@ -183,14 +185,17 @@ class TakeInChanges:
         return Staff(by_role={each.ehr_id: each.id for each in found}, by_schedule=schedules)
 
     async def _ours(self, endpoint: Endpoint, changes: Sequence[EhrChange]) -> Mapping[str, Booking]:
-        """By the change's key: found by our number, else by the EHR's own id of what was booked."""
+        """By the change's key: found by our number, else by the EHR's own id of what was booked.
+
+        A visit made elsewhere may carry a number that is none of this tenant's.
+        """
         tenant = endpoint.tenant_id
         numbers = [c.booking_id for c in changes if c.appointment and c.booking_id]
-        ids = [c.appointment.ehr_id for c in changes if c.appointment and not c.booking_id]
         by_number = await self.reads.get(tenant, numbers)
+        ids = [c.appointment.ehr_id for c in changes if c.appointment and c.booking_id not in by_number]
         by_id = await self.reads.by_ehr_ids(tenant, endpoint.id, ids)
         pairs = (
-            (c.key, by_number.get(c.booking_id) if c.booking_id else by_id.get(c.appointment.ehr_id))
+            (c.key, by_number.get(c.booking_id or NO_NUMBER) or by_id.get(c.appointment.ehr_id))
             for c in changes
             if c.appointment
         )

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, pairwise
 from typing import Any
-from uuid import UUID
 
 from msgspec import Raw
 
@@ -99,14 +98,13 @@ class Changes:
             held = reading.appointment_of(found)
         except Unreadable:
             return None
-        number = reading.value_of(found.identifier, self.endpoint.booking_system)
         return EhrChange(
             key=_key(found),
             at=_updated(found),
             practitioner_ehr_id=reading.role_of(found),
             span=reading.span_of(found),
             appointment=held,
-            booking_id=_uuid(number),
+            booking_id=reading.number_in(found.identifier, self.endpoint),
             reference=reading.first_id(found.slot, "Slot") or reading.value_of(found.identifier, reading.SLOT_ID) or "",
         )
 
@@ -220,10 +218,3 @@ def _updated(found: Resource) -> datetime | None:
     except ValueError:
         return None
     return moment if moment and moment.tzinfo else None
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None

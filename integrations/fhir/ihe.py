@@ -9,7 +9,7 @@ from typing import Any
 from domain.catalogue import EhrCatalogue
 from domain.endpoint import Endpoint
 from domain.patient import Patient
-from domain.ports import AppointmentState, EhrAppointment, EhrUnavailable, Found, Visit, Wanted
+from domain.ports import AppointmentState, EhrAppointment, EhrUnavailable, EhrVisit, Found, Visit, Wanted
 from domain.refusals import Refused, RejectedByEhr
 from domain.slot import FoundTime, Span
 from integrations.fhir import reading, writing
@@ -21,6 +21,7 @@ from integrations.fhir.instants import fixed_span, fixed_visit
 from integrations.fhir.paging import every, pages
 from integrations.fhir.phone import registered_phone
 from integrations.fhir.probing import probe
+from integrations.fhir.visits import VisitsOf
 from integrations.fhir.wire import Appointment, Unreadable, bundle, within
 
 CONTEXT_PERIOD = timedelta(days=31)
@@ -112,7 +113,7 @@ class Ihe:
             held = await self._existing.before_writing(visit)
             if held.state is not AppointmentState.BOOKED:
                 raise Refused(RejectedByEhr(f"the Appointment is {held.state}"))
-            moved = writing.moved_proposal(held.resource, visit, to)
+            moved = writing.moved_proposal(held.resource, visit, to, self.endpoint)
             return await self._book(moved, visit, AppointmentState.BOOKED)
 
     async def cancel(self, visit: Visit, deadline: float) -> Sequence[str]:
@@ -157,6 +158,10 @@ class Ihe:
         with asking(deadline):
             held = await self._existing.held(fixed_visit(visit))
             return held.appointment if held else None
+
+    async def visits_of(self, patient: Patient, since: datetime, deadline: float) -> Sequence[EhrVisit]:
+        with asking(deadline):
+            return await VisitsOf(client=self.client, endpoint=self.endpoint, person=patient).since(since)
 
     async def abandon(self, visit: Visit, deadline: float) -> None:
         visit = fixed_visit(visit)

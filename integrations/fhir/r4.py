@@ -6,12 +6,13 @@ No other order left exactly one Appointment on every server measured; transactio
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from urllib.parse import quote
 
 from domain.catalogue import EhrCatalogue
 from domain.endpoint import Endpoint
 from domain.patient import Patient
-from domain.ports import AppointmentState, EhrAppointment, EhrUnavailable, Found, Visit, Wanted
+from domain.ports import AppointmentState, EhrAppointment, EhrUnavailable, EhrVisit, Found, Visit, Wanted
 from domain.refusals import Refused, RejectedByEhr
 from domain.slot import FoundTime, Span
 from integrations.fhir import reading, writing
@@ -24,6 +25,7 @@ from integrations.fhir.paging import every, pages
 from integrations.fhir.phone import registered_phone
 from integrations.fhir.probing import probe
 from integrations.fhir.slots import ANSWER_IN_FULL, Slots, question
+from integrations.fhir.visits import VisitsOf
 from integrations.fhir.wire import Appointment, Resource, Slot, Unreadable, decode, id_in, within
 
 
@@ -149,7 +151,7 @@ class R4:
 
     async def _rewrite(self, held: Held, visit: Visit, to: Visit, *, is_new: bool) -> EhrAppointment:
         try:
-            moved = await self._put(held, writing.moved_appointment(held.resource, to))
+            moved = await self._put(held, writing.moved_appointment(held.resource, to, self.endpoint))
         except Refused:
             if is_new:
                 await self._undo(to)
@@ -220,6 +222,10 @@ class R4:
         with asking(deadline):
             held = await self._existing.held(fixed_visit(visit))
             return held.appointment if held else None
+
+    async def visits_of(self, patient: Patient, since: datetime, deadline: float) -> Sequence[EhrVisit]:
+        with asking(deadline):
+            return await VisitsOf(client=self.client, endpoint=self.endpoint, person=patient).since(since)
 
     async def abandon(self, visit: Visit, deadline: float) -> None:
         visit = fixed_visit(visit)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from uuid import UUID
 
 import msgspec
 
@@ -133,6 +134,14 @@ def value_of(identifiers: Iterable[Identifier], system: str) -> str | None:
         if each.system == system and each.value:
             return each.value
     return None
+
+
+def number_in(identifiers: Iterable[Identifier], endpoint: Endpoint) -> UUID | None:
+    """A booking number of ours; None also for one that we cannot have given."""
+    try:
+        return UUID(value_of(identifiers, endpoint.booking_system) or "")
+    except ValueError:
+        return None
 
 
 def is_of(visit: Visit, endpoint: Endpoint, identifiers: Iterable[Identifier]) -> bool:

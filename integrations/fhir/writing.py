@@ -60,9 +60,9 @@ def proposal(visit: Visit, endpoint: Endpoint) -> Resource:
     return appointment
 
 
-def moved_proposal(known: Resource, visit: Visit, to: Visit) -> Resource:
+def moved_proposal(known: Resource, visit: Visit, to: Visit, endpoint: Endpoint) -> Resource:
     """What the EHR holds, at another time, with another practitioner, or both."""
-    identifiers = [each for each in known.get("identifier", ()) if each.get("system") != SLOT_ID]
+    identifiers = [each for each in _numbered(known, visit, endpoint) if each.get("system") != SLOT_ID]
     span = {"start": with_offset(to.start), "end": with_offset(to.end)}
     moved = known | span | {"status": "booked", "identifier": [*_slot_id(to), *identifiers]}
     moved["participant"] = moved_participants(known, to)
@@ -105,14 +105,22 @@ def appointment(visit: Visit, endpoint: Endpoint) -> Resource:
     return booked | ({"comment": visit.comment} if visit.comment else {})
 
 
-def moved_appointment(known: Resource, to: Visit) -> Resource:
+def moved_appointment(known: Resource, to: Visit, endpoint: Endpoint) -> Resource:
     return known | {
+        "identifier": _numbered(known, to, endpoint),
         "status": "booked",
         "slot": [{"reference": f"Slot/{to.reference}"}],
         "start": in_utc(to.start),
         "end": in_utc(to.end),
         "participant": moved_participants(known, to),
     }
+
+
+def _numbered(known: Resource, visit: Visit, endpoint: Endpoint) -> list[Resource]:
+    """What the clinic made gets our number too, so that it is found by it from then on."""
+    known_as: list[Resource] = list(known.get("identifier", ()))
+    has_one = any(each.get("system") == endpoint.booking_system for each in known_as)
+    return known_as if has_one else [*known_as, booking_identifier(visit, endpoint)]
 
 
 def moved_participants(known: Resource, to: Visit) -> list[Resource]:

@@ -103,6 +103,17 @@ class SqlBookingReads:
         rows = await self._reads.rows(paged(statement, order, page))
         return page_of(rows, booking_of, order, page)
 
+    async def known_of_patient(
+        self, tenant_id: str, patient_id: UUID, ids: Sequence[UUID], ehr_ids: Sequence[str]
+    ) -> Sequence[Booking]:
+        if not ids and not ehr_ids:
+            return []
+        known = or_(C.id.in_(set(ids)), C.ehr_id.in_(set(ehr_ids)))
+        rows = await self._reads.rows(
+            select(BOOKING).where(C.tenant_id == tenant_id, C.patient_id == patient_id, known)
+        )
+        return [booking_of(row) for row in rows]
+
     async def steps(self, tenant_id: str, booking_ids: Sequence[UUID]) -> Mapping[UUID, list[BookingStep]]:
         steps: dict[UUID, list[BookingStep]] = {id: [] for id in booking_ids}
         if not steps:

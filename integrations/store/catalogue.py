@@ -121,6 +121,13 @@ class SqlCatalogue:
         here = PRACTITIONER.c.tenant_id == tenant_id, PRACTITIONER.c.endpoint_id == endpoint_id
         return [practitioner_of(row) for row in await self._reads.rows(select(*columns(PRACTITIONER)).where(*here))]
 
+    async def practitioners_by_ehr_ids(
+        self, tenant_id: str, endpoint_ids: Sequence[str], ehr_ids: Sequence[str]
+    ) -> Sequence[Practitioner]:
+        P = PRACTITIONER.c
+        named = *(P.tenant_id == tenant_id, P.endpoint_id.in_(set(endpoint_ids))), P.ehr_id.in_(set(ehr_ids))
+        return [practitioner_of(row) for row in await self._reads.rows(select(*columns(PRACTITIONER)).where(*named))]
+
     async def count_practitioners(self, tenant_id: str, where: PractitionerFilter) -> int:
         matching = selects.matching_practitioners(tenant_id, where)
         return await self._count(selects.working(tenant_id, PRACTITIONER.c.id).where(*matching))

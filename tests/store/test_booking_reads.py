@@ -10,7 +10,7 @@ from domain.ports import Turn
 from domain.slot import Span
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.paging import NoSuchPlace
-from tests.store.making import NOW, TENANTS, an_id, at, make_booking
+from tests.store.making import NOW, TENANTS, an_id, at, make_booking, make_identity
 from tests.store.test_bookings import a_patient, put
 
 S = BookingStatus
@@ -139,3 +139,25 @@ async def test_due_are_open_questions_whose_time_has_come_oldest_first(start, re
     expected = [(t, an_id(f"b{n}")) for n in (3, 2, 1, 0) for t in TENANTS]
     assert due == expected[:7]
     assert len(seen) == 1
+
+
+async def test_a_patients_bookings_are_known_by_our_ids_and_by_any_record_systems(start, reads, statements):
+    async with start() as work:
+        own, other = make_identity(), make_identity(subject="ola", national_id=None)
+        kari = (await work.patients.recognise("nord", own, an_id("kari"))).id
+        ola = (await work.patients.recognise("nord", other, an_id("ola"))).id
+        await work.patients.recognise("syd", own, kari)
+        await work.commit()
+    await put(
+        start,
+        make_booking("a", at(9), status=S.CANCELLED, patient_id=kari),
+        make_booking("b", at(10), status=S.BOOKED, patient_id=kari, ehr_id="ap:b"),
+        make_booking("c", at(11), status=S.BOOKED, patient_id=kari, ehr_id="ap:c"),
+        make_booking("d", at(12), status=S.BOOKED, patient_id=ola, ehr_id="ap:d"),
+        make_booking("e", at(13), status=S.BOOKED, patient_id=kari, ehr_id="ap:e", tenant_id="syd"),
+    )
+    with statements() as seen:
+        found = await reads.known_of_patient("nord", kari, [an_id("a"), an_id("d")], ["ap:b", "ap:d", "ap:e"])
+    assert {each.id for each in found} == {an_id("a"), an_id("b")}
+    assert len(seen) == 1
+    assert await reads.known_of_patient("nord", kari, [], []) == []

@@ -40,8 +40,9 @@ CANCEL = f"""mutation($input: CancelBookingInput!) {{ cancelBooking(input: $inpu
     booking {{ {BOOKING} }} {ERRORS} }} }}"""
 HELD = "query($token: String!) { hold(token: $token) { slot { start } } }"
 RELEASE = f"mutation($input: ReleaseHoldInput!) {{ releaseHold(input: $input) {{ {ERRORS} }} }}"
-MINE = f"""query($when: BookingPeriod!) {{ viewer {{ patient {{ name maskedNationalNumber }}
-    bookings(when: $when) {{ nodes {{ {BOOKING} }} }} }} }}"""
+MINE = f"""query($when: BookingPeriod!, $after: String) {{ viewer {{ patient {{ name maskedNationalNumber }}
+    bookings(when: $when, first: 50, after: $after) {{
+      nodes {{ {BOOKING} }} pageInfo {{ hasNextPage endCursor }} }} }} }}"""
 KNOWN = """query($clinic: String!, $treatment: String!) {
     clinic(slug: $clinic) { id phone } treatment(code: $treatment) { id } tenant { termsVersion } }"""
 
@@ -143,7 +144,13 @@ class Journey:
         return answer
 
     async def mine(self, when: str = "UPCOMING") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = (await self.client(MINE, self.token, when=when))["viewer"]["bookings"]["nodes"]
+        """What was booked through this service; the town's record systems know of other tests' bookings, too."""
+        found: list[dict[str, Any]] = []
+        after, more = None, True
+        while more:
+            page = (await self.client(MINE, self.token, when=when, after=after))["viewer"]["bookings"]
+            found += [booking for booking in page["nodes"] if booking["reference"]]
+            after, more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
         return found
 
     async def booked(self, slot_id: str | None = None) -> dict[str, Any]:
