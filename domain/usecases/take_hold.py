@@ -133,23 +133,40 @@ class TakeHold:
 async def _swapped(
     work: UnitOfWork, actor: Actor, hold: Booking, own: Sequence[Booking], details: Mapping[str, str]
 ) -> Booking | None:
-    """The new hold first and the old one after: visitors who swap into each other's times never wait in a ring.
+    """The new hold first and the old ones after: visitors who swap into each other's times never wait in a ring.
 
-    Until the old one is gone, the new one counts as its move, which the guard lets overlap it.
+    Until an old one is gone, both count as moves of one booking, which the guard lets overlap.
     """
-    now = hold.created_at
-    old = next((each for each in own if each.slot.span.overlaps(hold.slot.span)), next(iter(own), None))
-    beside = replace(hold, moves_booking_id=old.moves_booking_id or old.id) if old else hold
+    now, in_the_way = hold.created_at, [each for each in own if _would_clash(each, hold)]
+    one = hold.moves_booking_id or next((_counts_as(each) for each in in_the_way), None)
+    beside = replace(hold, moves_booking_id=one)
+    gone = {each.id: each if _counts_as(each) == one else _as_move_of(one, each) for each in in_the_way}
+    for each in gone.values():
+        if each not in own and not await work.bookings.save(each):
+            return None
     if not await record(work, beside, actor, now, action="booking.hold", is_new=True, details=details):
         return None
-    if old is None:
-        return hold
     for each in own:
-        await release(work, each, actor, now)
+        await release(work, gone.get(each.id, each), actor, now)
+    if beside.moves_booking_id == hold.moves_booking_id:
+        return beside
     alone = replace(hold, version=beside.version + 1)
     if not await work.bookings.save(alone):
         raise Refused(SlotTaken())  # by the visit that the old hold was to move: nothing of this is kept
     return alone
+
+
+def _would_clash(own: Booking, hold: Booking) -> bool:
+    same_practitioner = own.slot.practitioner_id == hold.slot.practitioner_id
+    return same_practitioner and own.slot.span.overlaps(hold.slot.span)
+
+
+def _counts_as(hold: Booking) -> UUID:
+    return hold.moves_booking_id or hold.id
+
+
+def _as_move_of(one: UUID | None, hold: Booking) -> Booking:
+    return replace(hold, moves_booking_id=one, version=hold.version + 1)
 
 
 def _is_same(own: Booking, request: HoldRequest) -> bool:

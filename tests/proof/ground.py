@@ -24,9 +24,9 @@ from domain.patient import Identity, Patient
 from domain.slot import Slot
 from domain.tenant import Tenant
 from domain.usecases import UseCases
-from domain.usecases.change_booking import ChangeRequest
+from domain.usecases.changing import ChangeRequest
 from domain.usecases.confirm_booking import ConfirmRequest
-from domain.usecases.hold_slot import HoldRequest
+from domain.usecases.take_hold import HoldRequest
 from integrations.fhir.ehrs import FhirEhrs
 from integrations.sandbox.people import PEOPLE, as_ehr_patients
 from integrations.sandbox.world_no import NORWAY
@@ -227,18 +227,21 @@ class Place:
 
     async def confirm(self, patient: Patient, hold_id: UUID, key: str) -> Booking:
         request = ConfirmRequest(
-            hold_id=hold_id, key=key, input_hash=key, terms_version=self.tenant.terms_version, sms=False
+            hold_id=hold_id,
+            scope=str(patient.id),
+            key=key,
+            input_hash=key,
+            terms_version=self.tenant.terms_version,
+            sms=False,
         )
         return await self.use.confirm_booking(self.tenant, self.actor(patient), patient, request)
 
     async def reschedule(self, patient: Patient, booking: Booking, hold_id: UUID, key: str) -> Booking:
-        request = ChangeRequest(
-            booking_id=booking.id, expected_version=booking.version, key=key, input_hash=key, hold_id=hold_id
-        )
+        request = _change(patient, booking, key, hold_id=hold_id)
         return await self.use.reschedule_booking(self.tenant, self.actor(patient), patient, request)
 
     async def cancel(self, patient: Patient, booking: Booking, key: str) -> Booking:
-        request = ChangeRequest(booking_id=booking.id, expected_version=booking.version, key=key, input_hash=key)
+        request = _change(patient, booking, key)
         return await self.use.cancel_booking(self.tenant, self.actor(patient), patient, request)
 
     async def do_jobs(self) -> None:
@@ -249,6 +252,17 @@ class Place:
     async def everything(self) -> list[Booking]:
         """Every hold and booking there is."""
         return [booking_of(row) for row in await Reads(self._engine).rows(select(BOOKING))]
+
+
+def _change(patient: Patient, booking: Booking, key: str, **more: Any) -> ChangeRequest:
+    return ChangeRequest(
+        booking_id=booking.id,
+        expected_version=booking.version,
+        scope=str(patient.id),
+        key=key,
+        input_hash=key,
+        **more,
+    )
 
 
 async def _always() -> bool:

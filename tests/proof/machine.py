@@ -19,6 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from domain.booking import OCCUPYING, Booking, BookingStatus
 from domain.patient import Patient
 from domain.refusals import RefusalCode, Refused
+from domain.rules import rules_of
+from domain.windows import rescheduling_right
 from tests.proof.ground import CLINICS, Ground, Place, number_on
 
 S = BookingStatus
@@ -106,8 +108,10 @@ class Life(RuleBasedStateMachine):
         booked = self._booked()
         booking = booked[n % len(booked)]
         patient, key = self._patient(booking), str(uuid4())
+        if booking.id in self.touched or not self._may_move(booking):
+            return  # of what the clinic has changed unheard we know too little; and nobody is shown what is forbidden
         slots = self.run(self.place.free(self._dialect(booking), moving=booking))
-        if not slots or booking.id in self.touched:  # of what the clinic has changed unheard we know too little
+        if not slots:
             return
         hold = self._held(patient, slots[which % len(slots)], moving_booking_id=booking.id)
         self._asked(lambda: self.place.reschedule(patient, booking, hold.id, key), booking, trouble)
@@ -265,6 +269,11 @@ class Life(RuleBasedStateMachine):
         now = self.ground.clock.now()
         booked = [b for b in self._known().values() if b.status is S.BOOKED and not b.asked]
         return sorted((b for b in booked if b.slot.span.start > now), key=_by_start)
+
+    def _may_move(self, booking: Booking) -> bool:
+        clinic = self.place.clinics[self._dialect(booking)]
+        rules = rules_of(self.place.tenant.rules, clinic.rules)
+        return rescheduling_right(booking, rules, self.ground.clock.now()).allowed
 
     def _patient(self, booking: Booking) -> Patient:
         return next(each for each in self.place.people if each.id == booking.patient_id)
