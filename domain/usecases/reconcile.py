@@ -43,7 +43,7 @@ EMPTY_READS = 2
 class Verdict:
     """Bookings to be written, the patient's own last.
 
-    What the lost answer may have left behind in the EHR is seen to first: a booking to `abandon`, a time to `tidy`.
+    What the lost answer may have left behind in the EHR is seen to first: a booking to `abandon`, times to `tidy`.
     `swept`: what may surface yet, so that it is looked for now and then.
     """
 
@@ -51,7 +51,7 @@ class Verdict:
     action: str
     event: EventKind | None = None
     abandon: Visit | None = None
-    tidy: Visit | None = None
+    tidy: Sequence[Visit] = ()
     swept: Sequence[Booking] = ()
 
 
@@ -126,8 +126,8 @@ class Reconcile:
     async def _clear_away(self, ehr: Ehr, verdict: Verdict) -> None:
         if verdict.abandon:
             await ehr.abandon(verdict.abandon, self.timing.book)
-        if verdict.tidy:
-            await ehr.tidy(verdict.tidy, self.timing.book)
+        for visit in verdict.tidy:
+            await ehr.tidy(visit, self.timing.book)
 
     async def _with_number(self, ehr: Ehr, visit: Visit, verdict: Verdict) -> Verdict:
         """A booking found out about is confirmed by text message as any other."""
@@ -147,7 +147,7 @@ class Reconcile:
         if held and question.hold and question.to and has_moved(held, question.to):
             moved = moved_to(booking, question.hold)
             event = EventKind.RESCHEDULED
-            return Verdict(bookings=moved, action="booking.rescheduled", event=event, tidy=question.visit)
+            return Verdict(bookings=moved, action="booking.rescheduled", event=event, tidy=[question.visit])
         if not self._void_is_believed(booking, endpoint):
             return None
         return _not_done(question, held)
@@ -197,7 +197,8 @@ def _cancelled(question: Question, held: EhrAppointment) -> Verdict:
         bookings=[*released, cancelled],
         action="booking.cancelled",
         event=EventKind.CANCELLED,
-        tidy=question.visit,
+        tidy=[question.visit, *([question.to] if question.to else [])],
+        swept=[*released, cancelled] if released else (),  # what asked for the move may still be on its way
     )
 
 
@@ -216,7 +217,8 @@ def _not_done(question: Question, held: EhrAppointment | None) -> Verdict:
     if held is None and booking.asked is Asked.CANCEL:  # some EHRs no longer show what is cancelled
         gone = booking.answered(BookingStatus.CANCELLED)
         event = EventKind.CANCELLED
-        return Verdict(bookings=[gone], action="booking.cancelled", event=event, tidy=question.visit)
+        return Verdict(bookings=[gone], action="booking.cancelled", event=event, tidy=[question.visit])
     lost = [question.hold.answered(BookingStatus.FAILED, failure=SlotTaken.code.value)] if question.hold else []
     kept = booking.answered(BookingStatus.BOOKED)
-    return Verdict(bookings=[*lost, kept], action="booking.change_not_done", tidy=question.to, swept=[*lost, kept])
+    to = [question.to] if question.to else []
+    return Verdict(bookings=[*lost, kept], action="booking.change_not_done", tidy=to, swept=[*lost, kept])

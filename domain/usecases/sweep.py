@@ -46,7 +46,7 @@ async def keep_looking(jobs: Jobs, booking: Booking, now: datetime) -> None:
 
 async def tidy_later(jobs: Jobs, booking: Booking, references: Sequence[str], now: datetime) -> None:
     """For times that the EHR did not free with the change."""
-    for reference in references:
+    for reference in filter(None, references):
         payload = {"booking_id": str(booking.id), "reference": reference}
         dedupe = f"{booking.id}:{booking.version}:{reference}"
         await jobs.enqueue(SWEEP, payload, tenant_id=booking.tenant_id, dedupe=dedupe, run_at=now)
@@ -92,7 +92,7 @@ class Sweep:
     async def _untake(self, hold: Booking, moved_id: UUID) -> None:
         """A time that a move did not get; if the visit stands there after all, it keeps it."""
         moved = (await self.reads.get(hold.tenant_id, [moved_id])).get(moved_id)
-        if moved is None or moved.asked or hold.status is not BookingStatus.FAILED or await self._is_kept(hold):
+        if moved is None or moved.asked or await self._is_kept(hold):
             return
         _, ehr = await self.visits.ehr_of(moved)
         await ehr.tidy(replace(await self.visits.of(hold), ehr_id=moved.ehr_id), self.timing.book)

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from uuid import UUID
 
 from domain.audit import Actor, ActorKind
@@ -29,8 +28,9 @@ from domain.ports import (
 )
 from domain.slot import Slot, Span
 from domain.timing import Timing
+from domain.usecases.hints import Staff, hints_of
 from domain.usecases.record import record
-from domain.usecases.sweep import NEVER_BOOKED, Sweep
+from domain.usecases.sweep import NEVER_BOOKED, Sweep, tidy_later
 from domain.usecases.visits import Visits
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,6 @@ log = logging.getLogger(__name__)
 EHR = Actor(kind=ActorKind.EHR)
 
 AT_ONCE = 8
-MOST_SPANS = 20
-MOST_PRACTITIONERS = 100
-"""Beyond these a hint says less, and costs one row and one look instead of thousands."""
-
 NO_NUMBER = UUID(int=0)
 
 ENDS = {
@@ -49,18 +45,6 @@ ENDS = {
     AppointmentState.FULFILLED: BookingStatus.FULFILLED,
     AppointmentState.NO_SHOW: BookingStatus.NO_SHOW,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Staff:
-    """Who works at one endpoint, by the names that the EHR has for them and their calendars."""
-
-    by_role: Mapping[str, UUID]
-    by_schedule: Mapping[str, UUID]
-
-    def of(self, change: EhrChange) -> UUID | None:
-        by_role = self.by_role.get(change.practitioner_ehr_id or "")
-        return by_role or self.by_schedule.get(change.schedule_id or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +156,9 @@ class TakeInChanges:
             await self._tell(endpoint, await self._staff(endpoint), changes)
 
     async def _tell(self, endpoint: Endpoint, staff: Staff, changes: Sequence[EhrChange]) -> None:
-        hints = _hints(endpoint, [(staff.of(c), None if c.appointment else c.span) for c in changes], self.clock.now())
+        hints = hints_of(
+            endpoint, [(staff.of(c), None if c.appointment else c.span) for c in changes], self.clock.now()
+        )
         if hints:
             async with self.start_work() as work:
                 for hint in hints:
@@ -224,8 +210,10 @@ class TakeInChanges:
     async def _end(self, work: UnitOfWork, claim: Claim) -> None:
         status = ENDS[claim.held.state]
         event = EventKind.CANCELLED if status is BookingStatus.CANCELLED else None
-        ended = claim.booking.becomes(status, ehr_id=claim.held.ehr_id)
-        await record(work, ended, EHR, self.clock.now(), action=f"booking.{status.lower()}", event=event)
+        ended, now = claim.booking.becomes(status, ehr_id=claim.held.ehr_id), self.clock.now()
+        await record(work, ended, EHR, now, action=f"booking.{status.lower()}", event=event)
+        if event:  # what staff cancel is off; a time that carries our number they may not have freed
+            await tidy_later(work.jobs, ended, [ended.slot.reference], now)
 
     async def _move(self, work: UnitOfWork, endpoint: Endpoint, staff: Staff, claims: Sequence[Claim]) -> None:
         """Raises `StaleBooking` where a time that one of them moved to is still somebody else's here.
@@ -254,7 +242,9 @@ class TakeInChanges:
             if hold.moves_booking_id != booking.id:
                 released = hold.becomes(BookingStatus.RELEASED)
                 await record(work, released, EHR, self.clock.now(), action="booking.release")
-        return booking.becomes(BookingStatus.BOOKED, slot=slot, ehr_id=claim.held.ehr_id)
+        given = booking.becomes(BookingStatus.BOOKED, slot=slot, ehr_id=claim.held.ehr_id)
+        await tidy_later(work.jobs, given, [booking.slot.reference], self.clock.now())
+        return given
 
     async def _slot_now(self, endpoint: Endpoint, staff: Staff, claim: Claim) -> Slot:
         """The time it has now, with another practitioner's offer where the clinic gave it to somebody else."""
@@ -288,15 +278,3 @@ def _agrees(claim: Claim, staff: Staff) -> bool:
     practitioner_id = staff.by_role.get(held.practitioner_ehr_id or "")
     same_practitioner = practitioner_id in (None, booking.slot.practitioner_id)
     return booking.status is BookingStatus.BOOKED and booking.slot.span == span and same_practitioner
-
-
-def _hints(endpoint: Endpoint, changed: Sequence[tuple[UUID | None, Span | None]], now: datetime) -> list[Change]:
-    """As few as say it: many changes of one practitioner are one at any time, many practitioners one of anybody."""
-    of_one = Counter(practitioner_id for practitioner_id, _ in changed)
-    if len(of_one) > MOST_PRACTITIONERS or None in of_one:
-        changed = [(None, None)]
-    places = dict.fromkeys((id, span if id and of_one[id] <= MOST_SPANS else None) for id, span in changed)
-    return [
-        Change(tenant_id=endpoint.tenant_id, endpoint_id=endpoint.id, at=now, practitioner_id=id, span=span)
-        for id, span in places
-    ]

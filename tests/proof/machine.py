@@ -168,7 +168,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self._booked())
     @rule(dialect=dialects, n=some)
     def staff_cancel(self, dialect: str, n: int) -> None:
-        booked = sorted(self.ground.numbered(dialect).items())
+        booked = self._standing(dialect)
         if booked:
             number, found = booked[n % len(booked)]
             self.touched.add(number)
@@ -177,7 +177,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self._booked())
     @rule(dialect=dialects, n=some, which=some)
     def staff_move(self, dialect: str, n: int, which: int) -> None:
-        booked = sorted(self.ground.numbered(dialect).items())
+        booked = self._standing(dialect)
         slots = self.run(self.place.free(dialect))
         if booked and slots:
             number, found = booked[n % len(booked)]
@@ -242,9 +242,9 @@ class Life(RuleBasedStateMachine):
         self.cancelled_stays_cancelled()
         for dialect in CLINICS:
             taken = self.ground.taken_numbers(dialect)
-            for number in {**self.ground.numbered(dialect), **taken}:
+            for number, there in [*self.ground.numbered(dialect).items(), *taken.items()]:
                 status = known[number].status if number in known else None
-                promised(status is S.BOOKED, "in the EHR under our number: known to us", (dialect, number, status))
+                promised(status is S.BOOKED, "in the EHR under our number: known to us", (status, there, known))
             promised(all(len(times) == 1 for times in taken.values()), "no time is left taken behind", taken)
 
     # How it is done.
@@ -269,6 +269,10 @@ class Life(RuleBasedStateMachine):
         now = self.ground.clock.now()
         booked = [b for b in self._known().values() if b.status is S.BOOKED and not b.asked]
         return sorted((b for b in booked if b.slot.span.start > now), key=_by_start)
+
+    def _standing(self, dialect: str) -> list[tuple[UUID, list[dict[str, Any]]]]:
+        """Visits of ours in the record system; sorted by what is the same in every repetition."""
+        return sorted(self.ground.numbered(dialect).items(), key=lambda each: each[1][0]["start"])
 
     def _may_move(self, booking: Booking) -> bool:
         clinic = self.place.clinics[self._dialect(booking)]

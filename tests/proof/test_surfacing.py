@@ -7,7 +7,8 @@ import pytest
 
 from domain.booking import Booking, BookingStatus
 from domain.usecases.sweep import looks_after
-from tests.proof.ground import MORNING, Place
+from integrations.sandbox.taken import Taken
+from tests.proof.ground import BOOKING_SYSTEM, MORNING, Place
 
 S = BookingStatus
 WRITE = {"ihe": "book", "r4": "appointment-write"}
@@ -182,3 +183,59 @@ def test_a_time_that_is_held_for_a_second_try_is_left_alone(place: Place) -> Non
     assert len(place.ground.taken_numbers("r4")[booking.id]) == 2
     moved = place.run(place.reschedule(patient, now_of(place, booking), again.id, str(uuid4())))
     assert moved.slot.start == lost.slot.start
+
+
+def left_taken(place: Place, booking: Booking) -> None:
+    """As where staff change the Appointment, and the Slot that carries our number stays as it was."""
+    calendar = place.ground.sandbox("r4").calendar
+    start = int(booking.slot.start.timestamp() // 60)
+    number = ({"system": BOOKING_SYSTEM, "value": str(booking.id)},)
+    key = booking.slot.reference
+    calendar.take(Taken(key=key, role="pr11", start=start, end=start + 45, identifier=number))
+
+
+def is_taken(place: Place, booking: Booking) -> bool:
+    return booking.slot.reference in [e.key for e in place.ground.sandbox("r4").calendar.everything_taken()]
+
+
+def test_a_time_that_staff_left_taken_under_our_number_is_freed(place: Place) -> None:
+    booking = booked(place, "r4")
+    place.ground.ehr("r4").http.post(f"/_sandbox/appointments/{booking.ehr_id}/cancel")
+    left_taken(place, booking)
+    place.ground.clock.moment += timedelta(minutes=3)
+    place.run(place.use.follow_ehrs())
+    assert now_of(place, booking).status is S.CANCELLED and is_taken(place, booking)
+    place.run(place.do_jobs())
+    assert not is_taken(place, booking)
+
+
+def test_the_time_that_staff_moved_a_visit_from_is_freed_too(place: Place) -> None:
+    booking = booked(place, "r4")
+    to = place.run(place.free("r4"))[-1]
+    asked = {"start": to.start.isoformat()}
+    assert place.ground.ehr("r4").http.post(f"/_sandbox/appointments/{booking.ehr_id}/move", json=asked).is_success
+    left_taken(place, booking)
+    place.ground.clock.moment += timedelta(minutes=3)
+    place.run(place.use.follow_ehrs())
+    assert now_of(place, booking).slot.start == to.start and is_taken(place, booking)
+    place.run(place.do_jobs())
+    assert not is_taken(place, booking)
+
+
+def test_a_move_that_was_under_way_when_the_clinic_cancelled_leaves_nothing_taken(place: Place) -> None:
+    """The new time's Slot was asked for and its request lies about; meanwhile the visit is off."""
+    booking = booked(place, "r4")
+    to = place.run(place.free("r4", moving=booking))[-1]
+    hold = place.run(place.hold(place.people[0], to, moving_booking_id=booking.id))
+    place.ground.fault("r4", "late", "slot-write")
+    unsure = place.run(place.reschedule(place.people[0], booking, hold.id, str(uuid4())))
+    assert unsure.asked
+    place.ground.ehr("r4").http.post(f"/_sandbox/appointments/{booking.ehr_id}/cancel")
+    place.ground.clock.moment += timedelta(seconds=20)
+    place.run(place.use.reconcile())
+    assert now_of(place, booking).status is S.CANCELLED
+    arrives(place, "r4")
+    assert booking.id in place.ground.taken_numbers("r4")
+    place.ground.clock.moment += timedelta(hours=1)
+    place.run(place.do_jobs())
+    assert booking.id not in place.ground.taken_numbers("r4")
