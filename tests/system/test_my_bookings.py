@@ -80,7 +80,10 @@ async def test_what_was_booked_by_phone_is_among_my_bookings(town: Town, filled_
         assert shown["treatment"]["code"] == kept["serviceType"][0]["coding"][0]["code"]
         assert shown["title"] and shown["price"]
         assert shown["cancellation"]["allowed"] and shown["rescheduling"]["allowed"]
-        assert (shown["createdAt"], shown["history"], shown["comment"]) == (None, [], None)
+        assert datetime.fromisoformat(shown["createdAt"]) == datetime.fromisoformat(kept["created"]).replace(
+            microsecond=0
+        )
+        assert (shown["history"], shown["comment"]) == ([], None)
         assert [source["state"] for source in found["sources"]] == ["OK", "OK"]
         assert await one.nodes("PREVIOUS") == []
         assert await one.nodes("ALL") == [shown]
