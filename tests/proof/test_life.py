@@ -1,7 +1,8 @@
 """No booking lost, doubled or offered in vain: random lives, over the real use cases, store and record systems."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from itertools import count
 from pathlib import Path
@@ -18,10 +19,12 @@ from domain.ports import EhrUnavailable
 from domain.refusals import RefusalCode
 from domain.usecases.confirm_booking import ConfirmBooking
 from domain.usecases.reconcile import Reconcile
+from tests import databases
 from tests.proof.ground import Ground, Place, copied
 from tests.proof.machine import Broken, Life
 
 LIVES = 500
+LIVES_ON_POSTGRES = 30
 PARTS = 5
 """Lives are lived in so many tests, for several processes to share."""
 
@@ -40,6 +43,24 @@ def on_sqlite(ground: Ground, template: Path, folder: Path) -> Begin:
         return place
 
     return begin
+
+
+@contextmanager
+def on_postgres(ground: Ground, server: str, template: str, worker: str) -> Iterator[Begin]:
+    names: list[str] = []
+
+    def begin(runner: asyncio.Runner) -> Place:
+        ground.reset()
+        names.append(f"{worker}_life_{next(_numbers)}")
+        databases._apart(databases._execute(server, f'CREATE DATABASE "{names[-1]}" TEMPLATE "{template}"'))
+        place = Place(ground, databases._named(server, names[-1]), runner)
+        place.open()
+        place.run(place.know())
+        return place
+
+    yield begin
+    for name in names:
+        databases._apart(databases._execute(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 def live(begin: Begin, lives: int, number: int = 0, bug: Callable[[Place], None] | None = None) -> None:
@@ -65,6 +86,11 @@ def test_whatever_happens_no_booking_is_lost_or_doubled(
     ground: Ground, sqlite_ground: Path, tmp_path: Path, part: int
 ) -> None:
     live(on_sqlite(ground, sqlite_ground, tmp_path), LIVES // PARTS, part)
+
+
+def test_nor_is_any_on_postgresql(ground: Ground, postgres_server: str, postgres_ground: str, worker_name: str) -> None:
+    with on_postgres(ground, postgres_server, postgres_ground, worker_name) as begin:
+        live(begin, LIVES_ON_POSTGRES, number=PARTS)
 
 
 class ReleasesOnTimeout(ConfirmBooking):
