@@ -51,7 +51,10 @@ class R4:
     async def catalogue(self, deadline: float) -> EhrCatalogue:
         parts = Parts()
         with asking(deadline):
-            await asyncio.gather(*(self._gather(parts, kind) for kind in SEARCHED))
+            # To the last one: what one failure leaves running would go on when the connections are closed.
+            ended = await asyncio.gather(*(self._gather(parts, kind) for kind in SEARCHED), return_exceptions=True)
+            for failure in filter(None, ended):
+                raise failure
         return catalogue_of(parts, self.endpoint)
 
     async def _gather(self, parts: Parts, kind: type[Resource]) -> None:

@@ -1,5 +1,6 @@
 """Plain R4: the Slot first, then the Appointment, and nothing left behind."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +14,7 @@ from domain.refusals import Refused, RejectedByEhr, SlotTaken
 from integrations.fhir.r4 import R4
 from tests.fhir.conftest import PATIENCE, WEEK, Lab, pair_a_quarter_apart
 from tests.fhir.scripted import answer, endpoint_at, scripted
-from tests.fhir.test_ihe import VISIT, appointment
+from tests.fhir.test_ihe import VISIT, appointment, refusal
 
 
 async def test_a_slot_whose_answer_was_lost_is_ours_all_the_same(r4: Lab) -> None:
@@ -176,3 +177,12 @@ async def test_several_treatments_are_told_apart(r4: Lab) -> None:
     found = await r4.ehr.find([*r4.wanted("ear-care"), *r4.wanted("skin-check")], WEEK, PATIENCE)
     assert {time.service_code for time in found.times} == {"ear-care", "skin-check"}
     assert all(time.service_code in time.reference for time in found.times)
+
+
+async def test_a_catalogue_that_fails_leaves_no_question_running() -> None:
+    """A read is tried again after a pause, by when whoever asked may have closed all connections."""
+    async with scripted(refusal("not-supported", 400), b"") as (server, client):
+        with pytest.raises(EhrUnavailable):
+            await R4(client=client, endpoint=endpoint_at(server.url, Dialect.R4)).catalogue(PATIENCE)
+        running = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
+    assert not [name for name in running if name.startswith("R4.")]
