@@ -79,6 +79,11 @@ class Bookings(Protocol):
         """
         ...
 
+    async def make_way(self, booking: Booking, now: datetime) -> None:
+        """For those who change what is beside a new hold before they hold it: all that they might wait for is waited
+        for now, while nobody waits for them."""
+        ...
+
     async def get(self, tenant_id: str, id: UUID, *, lock: bool = False) -> Booking | None:
         """`lock` keeps it from everybody else until this work is done."""
         ...

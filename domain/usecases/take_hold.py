@@ -141,9 +141,8 @@ async def _swapped(
     one = hold.moves_booking_id or next((_counts_as(each) for each in in_the_way), None)
     beside = replace(hold, moves_booking_id=one)
     gone = {each.id: each if _counts_as(each) == one else _as_move_of(one, each) for each in in_the_way}
-    for each in gone.values():
-        if each not in own and not await work.bookings.save(each):
-            return None
+    if not await _saved(work, hold, [each for each in gone.values() if each not in own]):
+        return None
     if not await record(work, beside, actor, now, action="booking.hold", is_new=True, details=details):
         return None
     for each in own:
@@ -154,6 +153,16 @@ async def _swapped(
     if not await work.bookings.save(alone):
         raise Refused(SlotTaken())  # by the visit that the old hold was to move: nothing of this is kept
     return alone
+
+
+async def _saved(work: UnitOfWork, hold: Booking, beside: Sequence[Booking]) -> bool:
+    """Nobody else's is waited for with these changed, or two who did so would wait for each other."""
+    if beside:
+        await work.bookings.make_way(hold, hold.created_at)
+    for each in beside:
+        if not await work.bookings.save(each):
+            return False
+    return True
 
 
 def _would_clash(own: Booking, hold: Booking) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from enum import Enum
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, tuple_, update
@@ -20,6 +21,13 @@ from integrations.store.tables import PATIENT
 from integrations.store.tables_bookings import BOOKING, BOOKING_STEP, GUARD, LAPSED
 
 C = BOOKING.c
+
+
+class Queue(Enum):
+    """What a practitioner's advisory lock is taken for; the value goes into its number."""
+
+    MOVING = 0
+    HOLDING = 1
 
 
 class SqlBookings:
@@ -54,6 +62,15 @@ class SqlBookings:
             .returning(C.id)
         )
         return added.first() is not None
+
+    async def make_way(self, booking: Booking, now: datetime) -> None:
+        """Two of them queue here: else each would wait with its new hold for what the other has changed.
+
+        Not in the queue of those who move, who come to that one with rows changed already.
+        """
+        if self._is_postgresql:
+            await self._queue(booking, Queue.HOLDING)
+        await self._expire_lapsed(booking, now)
 
     async def get(self, tenant_id: str, id: UUID, *, lock: bool = False) -> Booking | None:
         statement = select(BOOKING).where(C.tenant_id == tenant_id, C.id == id)
@@ -91,8 +108,11 @@ class SqlBookings:
         two practitioners, and the opposite move's to the same two the other way round.
         """
         if self._is_postgresql:
-            name = "|".join((booking.tenant_id, booking.slot.endpoint_id, str(booking.slot.practitioner_id)))
-            await self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+            await self._queue(booking, Queue.MOVING)
+
+    async def _queue(self, booking: Booking, queue: Queue) -> None:
+        name = "|".join((booking.tenant_id, booking.slot.endpoint_id, str(booking.slot.practitioner_id)))
+        await self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, queue.value))))
 
     async def _place_left(self, booking: Booking) -> Change | None:
         """The time it had until now; None for one that occupied that very time and stays where it is."""
