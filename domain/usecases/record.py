@@ -7,7 +7,8 @@ from domain.audit import Actor, AuditEntry
 from domain.booking import Booking, BookingStep
 from domain.changes import change_of
 from domain.events import Event, EventKind
-from domain.ports import StaleBooking, UnitOfWork
+from domain.ports import StaleBooking, UnitOfWork, let_go_later
+from domain.usecases.sweep import NEVER_BOOKED
 
 
 async def record(
@@ -35,6 +36,8 @@ async def record(
     )
     await work.bookings.add_step(booking, step)
     work.hint(change_of(booking, now))
+    if booking.held_in_ehr and booking.status in NEVER_BOOKED:
+        await let_go_later(work.jobs, booking, now)
     await work.audit(
         AuditEntry(
             tenant_id=booking.tenant_id,
