@@ -36,8 +36,7 @@ async def record(
     )
     await work.bookings.add_step(booking, step)
     work.hint(change_of(booking, now))
-    if booking.held_in_ehr and booking.status in NEVER_BOOKED:
-        await let_go_later(work.jobs, booking, now)
+    await _let_go(work, booking, now)
     await work.audit(
         AuditEntry(
             tenant_id=booking.tenant_id,
@@ -53,3 +52,9 @@ async def record(
         told = Event(tenant_id=booking.tenant_id, kind=event, booking_id=booking.id, version=booking.version, at=now)
         await work.tell(told)
     return True
+
+
+async def _let_go(work: UnitOfWork, booking: Booking, now: datetime) -> None:
+    """What its EHR keeps for it is in everybody's way, once it has ended without being booked."""
+    if booking.held_in_ehr and booking.status in NEVER_BOOKED:
+        await let_go_later(work.jobs, booking, now)
