@@ -31,10 +31,7 @@ async def record(
         raise StaleBooking(booking.id)  # its time is kept already, unless somebody else changed the row
     if not accepted:
         return False
-    step = BookingStep(
-        at=now, version=booking.version, status=booking.status, actor=actor.kind, start=booking.slot.start
-    )
-    await work.bookings.add_step(booking, step)
+    await work.bookings.add_step(booking, _step(booking, actor, now))
     work.hint(change_of(booking, now))
     await _let_go(work, booking, now)
     await work.audit(
@@ -52,6 +49,11 @@ async def record(
         told = Event(tenant_id=booking.tenant_id, kind=event, booking_id=booking.id, version=booking.version, at=now)
         await work.tell(told)
     return True
+
+
+def _step(booking: Booking, actor: Actor, now: datetime) -> BookingStep:
+    status, start = booking.status, booking.slot.start
+    return BookingStep(at=now, version=booking.version, status=status, actor=actor.kind, start=start)
 
 
 async def _let_go(work: UnitOfWork, booking: Booking, now: datetime) -> None:
