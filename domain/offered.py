@@ -8,7 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.availability import Search, Window
-from domain.choosing import place_at
+from domain.choosing import place, place_at
 from domain.ports.catalogue import Offering
 from domain.ports.times import DayTimes
 from domain.rules import opens_at
@@ -79,6 +79,17 @@ def slot_of(offering: Offering, time: FoundTime) -> Slot:
         time_zone=offering.clinic.time_zone,
         resources=time.resources,
     )
+
+
+def own_held(held: Sequence[Slot], offerings: Sequence[Offering], windows: Windows, search: Search) -> Iterator[Placed]:
+    """Times that the search is about, too, though their EHR does not tell them while it keeps them."""
+    offers = {each.offer.id for each in offerings}
+    for slot in held:
+        window = windows.get(slot.clinic_id, {}).get(slot.start.date())
+        if slot.offer_id not in offers or window is None or not window.start <= slot.start < window.end:
+            continue
+        if not window.wall or search.on_the_wall(slot.start):
+            yield Placed(place(slot), slot.start.timestamp(), slot.end.timestamp(), slot)
 
 
 def apart_from(slots: Sequence[Placed], kept: Mapping[UUID, Sequence[Span]]) -> list[Placed]:

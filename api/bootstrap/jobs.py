@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.settings import Settings
-from domain.ports import DELIVER, Clock, StartWork
+from domain.ports import DELIVER, LET_GO, Clock, StartWork
 from domain.usecases.deliver import Deliver
 from domain.usecases.recur import Recur, Recurring, always
 from domain.usecases.run_jobs import Kind, RetryJob, RunJobs
@@ -30,6 +30,7 @@ def done_later(
     deliver = Deliver(outbox=SqlOutboxReads(engine), receivers=[Console()], clock=clock)
     kinds = {each.kind: each.as_kind() for each in recurring}
     kinds[DELIVER] = Kind(run=deliver, seconds=settings.job_seconds)
+    kinds[LET_GO] = Kind(run=use["let_go"].job, seconds=settings.job_seconds)
     kinds[SWEEP] = Kind(run=use["sweep"].job, seconds=settings.job_seconds)
     run_jobs = RunJobs(kinds=kinds, reads=SqlJobReads(engine), start_work=start, clock=clock, bell=bell)
     recur = Recur(start_work=start, run_jobs=run_jobs, clock=clock)

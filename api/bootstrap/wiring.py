@@ -24,6 +24,7 @@ from domain.usecases.follow_ehrs import FollowEhrs
 from domain.usecases.forget import ForgetOld
 from domain.usecases.free_times import FreeTimes
 from domain.usecases.hear_notification import HearNotification
+from domain.usecases.hold_in_ehr import HoldInEhr, LetGo
 from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
 from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
@@ -94,12 +95,15 @@ def _booking(
     own = FindBookings(catalogue=stored["catalogue"], reads=reads, ehrs=found["ehrs"], **timed)
     adopt = AdoptBooking(**stored, find_bookings=own, reads=reads, clock=clock)
     take = TakeHold(reads=reads, start_work=start, most_at_clinic=settings.holds_per_clinic, **timed)
-    hold = HoldSlot(catalogue=stored["catalogue"], **found, take_hold=take, find_slots=find, adopt=adopt, **timed)
+    in_ehr = HoldInEhr(visits=visits, start_work=start, **timed)
+    holding: dict[str, Any] = {"take_hold": take, "hold_in_ehr": in_ehr, "find_slots": find, "adopt": adopt}
+    hold = HoldSlot(catalogue=stored["catalogue"], **found, **holding, **timed)
     changing = Changing(**stored, visits=visits, adopt=adopt, **timed)
     return {
         "find_bookings": own,
         "hold_slot": hold,
         "release_hold": ReleaseHold(start_work=start, clock=clock),
+        "let_go": LetGo(reads=reads, visits=visits, timing=timed["timing"]),
         "renew_hold": RenewHold(start_work=start, **timed),
         "expire_holds": ExpireHolds(start_work=start, clock=clock),
         "confirm_booking": ConfirmBooking(**stored, visits=visits, hold_slot=hold, **timed),

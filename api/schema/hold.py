@@ -64,7 +64,7 @@ class Hold:
             slot=Slot.of(hold.slot, context, hold.created_at),
             expires_at=hold.expires_at,
             server_time=now,
-            scope=HoldScope.LOCAL,
+            scope=HoldScope.EHR if hold.held_in_ehr else HoldScope.LOCAL,
             source=hold,
         )
 

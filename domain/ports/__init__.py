@@ -24,7 +24,7 @@ from domain.ports.ehr_news import (
     Notification,
     NotificationUnreadable,
 )
-from domain.ports.jobs import DELIVER, DeadJob, Depth, Job, JobReads, Jobs
+from domain.ports.jobs import DELIVER, LET_GO, DeadJob, Depth, Job, JobReads, Jobs, let_go_later
 from domain.ports.news import Bus, ChangeLog, Feed, FeedReads, Feeds
 from domain.ports.outbox import Outbox, OutboxReads, Receiver
 from domain.ports.surroundings import Clock, Limiter, Pace
@@ -42,6 +42,7 @@ from domain.ports.work import (
 
 __all__ = [
     "DELIVER",
+    "LET_GO",
     "AppointmentState",
     "BookingReads",
     "Bookings",
@@ -94,4 +95,5 @@ __all__ = [
     "UnitOfWork",
     "Visit",
     "Wanted",
+    "let_go_later",
 ]

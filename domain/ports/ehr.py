@@ -165,6 +165,16 @@ class Ehr(Protocol):
         """
         ...
 
+    async def hold(self, visit: Visit, deadline: float) -> str | None:
+        """Keep the time there for a while, nobody knows for whom: the id of what keeps it, which is then booked with
+        `visit.ehr_id`. None where this dialect has no such thing. Raises `Refused` as `book` does.
+        """
+        ...
+
+    async def let_go(self, visit: Visit, ehr_id: str, deadline: float) -> None:
+        """Of what `hold` answered, whose time the visit has. Also succeeds when it is gone; what is booked stays."""
+        ...
+
     async def book(self, visit: Visit, deadline: float) -> EhrAppointment: ...
 
     async def move(self, visit: Visit, to: Visit, deadline: float) -> EhrAppointment:

@@ -9,8 +9,13 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from domain.booking import Booking
+
 DELIVER = "deliver"
 """Every event of the outbox has one such job, with the event's id as `event_id`."""
+
+LET_GO = "let_go"
+"""Every hold that its EHR keeps as well has one such job when it ends without being booked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +102,10 @@ class JobReads(Protocol):
     async def dead(self, limit: int) -> Sequence[DeadJob]:
         """The latest first."""
         ...
+
+
+async def let_go_later(jobs: Jobs, hold: Booking, now: datetime) -> None:
+    """Of what keeps the hold's time in its EHR, under the hold's `ehr_id`."""
+    assert hold.ehr_id is not None
+    payload = {"booking_id": str(hold.id), "ehr_id": hold.ehr_id}
+    await jobs.enqueue(LET_GO, payload, tenant_id=hold.tenant_id, dedupe=str(hold.id), run_at=now)

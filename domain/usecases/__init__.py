@@ -11,6 +11,7 @@ from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
 from domain.usecases.forget import ForgetOld
 from domain.usecases.hear_notification import HearNotification
+from domain.usecases.hold_in_ehr import LetGo
 from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
 from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
@@ -38,6 +39,7 @@ class UseCases:
     confirm_booking: ConfirmBooking
     reschedule_booking: RescheduleBooking
     cancel_booking: CancelBooking
+    let_go: LetGo
     reconcile: Reconcile
     sweep: Sweep
     hear_notification: HearNotification

@@ -23,7 +23,7 @@ from domain.tenant import Tenant
 from domain.usecases.changing import ChangeRequest, Changing
 from domain.usecases.confirm_booking import check_after
 from domain.usecases.hold_slot import HoldSlot
-from domain.usecases.moving import move_once, moved_to, moves_by
+from domain.usecases.moving import make_way, move_once, moved_to, moves_by
 from domain.usecases.record import record
 
 
@@ -47,6 +47,7 @@ class RescheduleBooking:
         to = replace(await self.changing.visits.of(hold, patient), ehr_id=booking.ehr_id)
         _, ehr = await self.changing.visits.ehr_of(booking)
         try:
+            await make_way(ehr, to, hold, self.changing.timing)
             held = await move_once(ehr, visit, to, self.changing.timing)
         except Refused as refused:
             return await self._refused(tenant, actor, booking, hold, refused)

@@ -10,11 +10,11 @@ from operator import itemgetter
 from uuid import UUID
 
 from domain.availability import Availability, Search, SourceState, SourceStatus
-from domain.booking import Booking
+from domain.booking import Booking, BookingStatus
 from domain.catalogue import OfferFilter
 from domain.choosing import one_each, place
 from domain.endpoint import Endpoint
-from domain.offered import Placed, Windows, apart_from, offered, on_days, whole_days, windows_of
+from domain.offered import Placed, Windows, apart_from, offered, on_days, own_held, whole_days, windows_of
 from domain.ports import BookingReads, Catalogue, Clock, Ehrs, Offering, Outage, Visit
 from domain.slot import FoundTime, Slot, Span
 from domain.tenant import Tenant
@@ -52,7 +52,11 @@ class FindSlots:
         asked = await asyncio.gather(
             *(self._ask(endpoints[id], own, windows, search, moving, patient) for id, own in by_endpoint.items())
         )
-        free = await self._not_kept(tenant, search, list(chain.from_iterable(s for s, _ in asked)), online, now)
+        told = list(chain.from_iterable(s for s, _ in asked))
+        held = own_held(await self._own_held(tenant, search, now), online, windows, search)
+        known = {each.place for each in told}
+        told += [each for each in held if each.place not in known]
+        free = await self._not_kept(tenant, search, told, online, now)
         told_at = {id: s.as_of for id, (_, s) in zip(by_endpoint, asked, strict=True) if s.as_of}
         return Availability(
             slots=free,
@@ -70,6 +74,14 @@ class FindSlots:
         )
         offerings = await self.catalogue.offerings(tenant.id, where, area_ids=search.area_ids)
         return [o for o in offerings if _movable(o, search)]
+
+    async def _own_held(self, tenant: Tenant, search: Search, now: datetime) -> list[Slot]:
+        """What an EHR keeps for the viewer it tells as taken. To move a visit there is another wish than to keep it."""
+        if not search.own_ids or search.moving:
+            return []
+        own = (await self.reads.get(tenant.id, search.own_ids)).values()
+        live = [b for b in own if b.held_in_ehr and b.status is BookingStatus.HELD and not b.lapsed(now)]
+        return [b.slot for b in live]
 
     async def next(self, tenant: Tenant, search: Search, known: Availability) -> Slot | None:
         """The first free time from the first day on, looked for beyond the last day where there is none.

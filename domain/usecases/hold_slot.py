@@ -24,6 +24,7 @@ from domain.tenant import Tenant
 from domain.timing import Timing
 from domain.usecases.adopt_booking import AdoptBooking
 from domain.usecases.find_slots import FindSlots
+from domain.usecases.hold_in_ehr import HoldInEhr
 from domain.usecases.proposals import change_of_booking
 from domain.usecases.take_hold import Asking, HoldRequest, TakeHold
 from domain.usecases.visits import Visits, wanted_of
@@ -39,6 +40,7 @@ class HoldSlot:
     catalogue: Catalogue
     reads: BookingReads
     take_hold: TakeHold
+    hold_in_ehr: HoldInEhr
     ehrs: Ehrs
     visits: Visits
     find_slots: FindSlots
@@ -51,7 +53,7 @@ class HoldSlot:
         check_bypass(actor, request.bypass)
         asking = Asking(tenant=tenant, actor=actor, patient=patient, request=request)
         if kept := await self.take_hold.already(asking):
-            return kept
+            return await self._answer(asking, kept)
         if not await request.may_hold():
             raise Refused(HoldLimit())
         offerings = await self._offerings(tenant, request)
@@ -61,9 +63,14 @@ class HoldSlot:
         endpoint = await self._endpoint(tenant, request.slot)
         candidates = await self._live(endpoint, offerings, request, moving)
         draft = self._draft(asking, offerings[0].clinic, endpoint)
-        held = await self.take_hold(asking, draft, candidates, passed)
-        if held is None:
-            raise Refused(SlotTaken(await self.alternatives(tenant, request.slot, moving)))
+        taken = await self.take_hold(asking, draft, candidates, passed, in_ehr=endpoint.holds)
+        held = await self.hold_in_ehr(actor, taken) if taken else None
+        return await self._answer(asking, held, moving)
+
+    async def _answer(self, asking: Asking, held: Booking | None, moving: Booking | None = None) -> Booking:
+        """Raises `Refused` where somebody was faster, here or in the EHR."""
+        if held is None or held.status is BookingStatus.RELEASED:
+            raise Refused(SlotTaken(await self.alternatives(asking.tenant, asking.request.slot, moving)))
         return held
 
     async def alternatives(self, tenant: Tenant, wanted: Slot, moving: Booking | None = None) -> tuple[Slot, ...]:

@@ -13,6 +13,7 @@ from domain.refusals import HoldNotFound, Refused
 from domain.tenant import Tenant
 from domain.timing import Timing
 from domain.usecases.record import record
+from domain.usecases.sweep import NEVER_BOOKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class ReleaseHold:
         """Released, lapsed or never there in the end: all the same to the visitor. Raises `HoldNotFound`."""
         async with self.start_work() as work:
             own = await work.bookings.get(tenant.id, hold_id, lock=True)
-            if own is None or not is_hold_of(own, patient) or own.ehr_id or own.asked:
+            if own is None or not is_hold_of(own, patient) or _was_booked(own):
                 raise Refused(HoldNotFound())
             if own.status is BookingStatus.HELD:
                 await release(work, own, actor, self.clock.now())
@@ -109,6 +110,12 @@ def renewed_until(hold: Booking, now: datetime, timing: Timing) -> datetime:
 
 async def release(work: UnitOfWork, hold: Booking, actor: Actor, now: datetime) -> None:
     await record(work, hold.becomes(BookingStatus.RELEASED), actor, now, action="booking.release")
+
+
+def _was_booked(own: Booking) -> bool:
+    """Or is being booked: more than a hold that was let go of, or that its EHR keeps as well."""
+    only_held = own.status is BookingStatus.HELD or own.status in NEVER_BOOKED
+    return own.asked is not None or (own.ehr_id is not None and not only_held)
 
 
 def is_hold_of(hold: Booking, patient: Patient | None) -> bool:

@@ -2,10 +2,25 @@
 
 from domain.audit import Actor, ActorKind
 from domain.booking import Booking, BookingStatus
-from domain.ports import Ehr, EhrAppointment, Visit
+from domain.ports import Ehr, EhrAppointment, EhrUnavailable, Visit
 from domain.refusals import Refused
 from domain.timing import Timing
 from domain.usecases.confirm_booking import look_again
+
+
+async def make_way(ehr: Ehr, to: Visit, hold: Booking, timing: Timing) -> None:
+    """What keeps the new time in the EHR is in the way of the visit that is to move there.
+
+    Raises `EhrUnavailable`; then the move itself surely was not sent.
+    """
+    if not hold.held_in_ehr or hold.ehr_id is None:
+        return
+    try:
+        await ehr.let_go(to, hold.ehr_id, timing.look_up)
+    except EhrUnavailable as outage:
+        raise EhrUnavailable(
+            outage.reason, outage=outage.outage, sent=False, retry_after=outage.retry_after, word=outage.word
+        ) from outage
 
 
 async def move_once(ehr: Ehr, visit: Visit, to: Visit, timing: Timing) -> EhrAppointment:

@@ -7,7 +7,8 @@ from domain.audit import Actor, AuditEntry
 from domain.booking import Booking, BookingStep
 from domain.changes import change_of
 from domain.events import Event, EventKind
-from domain.ports import StaleBooking, UnitOfWork
+from domain.ports import StaleBooking, UnitOfWork, let_go_later
+from domain.usecases.sweep import NEVER_BOOKED
 
 
 async def record(
@@ -30,11 +31,9 @@ async def record(
         raise StaleBooking(booking.id)  # its time is kept already, unless somebody else changed the row
     if not accepted:
         return False
-    step = BookingStep(
-        at=now, version=booking.version, status=booking.status, actor=actor.kind, start=booking.slot.start
-    )
-    await work.bookings.add_step(booking, step)
+    await work.bookings.add_step(booking, _step(booking, actor, now))
     work.hint(change_of(booking, now))
+    await _let_go(work, booking, now)
     await work.audit(
         AuditEntry(
             tenant_id=booking.tenant_id,
@@ -50,3 +49,14 @@ async def record(
         told = Event(tenant_id=booking.tenant_id, kind=event, booking_id=booking.id, version=booking.version, at=now)
         await work.tell(told)
     return True
+
+
+def _step(booking: Booking, actor: Actor, now: datetime) -> BookingStep:
+    status, start = booking.status, booking.slot.start
+    return BookingStep(at=now, version=booking.version, status=status, actor=actor.kind, start=start)
+
+
+async def _let_go(work: UnitOfWork, booking: Booking, now: datetime) -> None:
+    """What its EHR keeps for it is in everybody's way, once it has ended without being booked."""
+    if booking.held_in_ehr and booking.status in NEVER_BOOKED:
+        await let_go_later(work.jobs, booking, now)

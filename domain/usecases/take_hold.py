@@ -48,6 +48,15 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A hold that our own store keeps. `asks`: its EHR is to keep it too; only then are the `former` ones let go."""
+
+    hold: Booking
+    asks: bool = False
+    former: Sequence[UUID] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TakeHold:
     """`most_at_clinic` is how many times of one clinic may be held by nobody in particular at once.
 
@@ -78,28 +87,38 @@ class TakeHold:
             return kept
 
     async def __call__(
-        self, asking: Asking, draft: Booking, candidates: Sequence[Slot], details: Mapping[str, str]
-    ) -> Booking | None:
+        self,
+        asking: Asking,
+        draft: Booking,
+        candidates: Sequence[Slot],
+        details: Mapping[str, str],
+        *,
+        in_ehr: bool = False,
+    ) -> Taken | None:
         """The first of the candidates, fairest first, that the database's guard lets us have.
 
         A transaction for each: what was locked in vain is let go, so that racers never wait for each other in a ring.
+        `in_ehr`: the EHR can keep times, too.
         """
         for slot in await self._fairest_first(asking.tenant, candidates):
             async with self.start_work() as work:
-                if held := await self._taken(work, asking, replace(draft, slot=slot), details):
+                if taken := await self._taken(work, asking, replace(draft, slot=slot), details, in_ehr):
                     await work.commit()
-                    return held
+                    return taken
         return None
 
     async def _taken(
-        self, work: UnitOfWork, asking: Asking, hold: Booking, details: Mapping[str, str]
-    ) -> Booking | None:
+        self, work: UnitOfWork, asking: Asking, hold: Booking, details: Mapping[str, str], in_ehr: bool
+    ) -> Taken | None:
+        """What overlaps one's own former hold is kept here alone: in the EHR that hold itself would be in the way."""
         now = hold.created_at
         own = await self._own(work, asking, now)
         if known := await _remembered(work, asking, hold.id, now):
-            return await _same_answer(work, asking, known, now)
+            return Taken(hold=await _same_answer(work, asking, known, now))
         await self._check_clinic(work, asking, hold, own)
-        return await _swapped(work, asking.actor, hold, own, details)
+        asks = in_ehr and hold.moves_booking_id is None and not any(_would_clash(each, hold) for each in own)
+        held = await _swapped(work, asking.actor, hold, [] if asks else own, details)
+        return Taken(hold=held, asks=asks, former=[each.id for each in own] if asks else ()) if held else None
 
     async def _own(self, work: UnitOfWork, asking: Asking, now: datetime) -> list[Booking]:
         return await own_holds(work, asking.tenant, asking.patient, asking.request.replaces, now)
@@ -193,6 +212,8 @@ async def _same_answer(work: UnitOfWork, asking: Asking, known: Remembered, now:
     if known.input_hash != asking.request.input_hash:
         raise Refused(IdempotencyKeyReused())
     hold = await work.bookings.get(asking.tenant.id, known.booking_id)
+    if hold and hold.status is BookingStatus.RELEASED and hold.failure:
+        return hold  # taken in its EHR: whoever asks says so again
     if hold is None or hold.status is BookingStatus.RELEASED:
         raise Refused(HoldNotFound())
     if hold.status is BookingStatus.EXPIRED or hold.lapsed(now):

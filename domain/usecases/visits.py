@@ -1,6 +1,7 @@
 """A booking put into an EHR's own terms."""
 
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from domain.booking import Booking
 from domain.catalogue import OfferFilter
@@ -8,6 +9,17 @@ from domain.endpoint import Endpoint
 from domain.patient import Patient
 from domain.ports import Catalogue, Ehr, Ehrs, Offering, StartWork, Visit, Wanted
 from domain.text import said_in
+
+NOBODY = Patient(
+    tenant_id="",
+    id=UUID(int=0),
+    name="",
+    birth_date=None,
+    national_id=None,
+    phone=None,
+    email=None,
+    language=None,
+)
 
 
 def wanted_of(offering: Offering) -> Wanted:
@@ -51,6 +63,10 @@ class Visits:
             resources=slot.resources,
             comment=booking.comment,
         )
+
+    async def kept(self, hold: Booking) -> Visit:
+        """A time that is only kept: nobody is told for whom, and nobody may be known yet."""
+        return await self.of(hold, replace(NOBODY, tenant_id=hold.tenant_id))
 
     async def moving(self, booking: Booking) -> Visit:
         """As above, for finding times to move it to: with its practitioner's other services."""

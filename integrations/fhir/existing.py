@@ -42,7 +42,7 @@ class Existing:
         `ours_alone`: not what the clinic may have booked itself, for somebody who would cancel it.
         Raises `EhrUnavailable` or `Unreadable` where there is no telling: None means that it is not there.
         """
-        held = await self._read(visit.ehr_id) if visit.ehr_id else None
+        held = await self.read(visit.ehr_id) if visit.ehr_id else None
         return held or await self._search(visit, ours_alone)
 
     async def before_writing(self, visit: Visit) -> Held:
@@ -53,7 +53,7 @@ class Existing:
             raise Refused(RejectedByEhr("the EHR has no such Appointment"))
         return held
 
-    async def _read(self, id: str) -> Held | None:
+    async def read(self, id: str) -> Held | None:
         """None where there is no such Appointment, or where the server lets nobody read one by id."""
         try:
             answer = await self.client.send("GET", path_to("Appointment", id))

@@ -17,6 +17,7 @@ from integrations.fhir.catalogue import CONTEXT, Parts, catalogue_of
 from integrations.fhir.client import FhirClient, asking, token
 from integrations.fhir.existing import Existing, Held
 from integrations.fhir.failures import FhirFailure, outage_of
+from integrations.fhir.holding import Holding
 from integrations.fhir.instants import fixed_span, fixed_visit
 from integrations.fhir.paging import every, pages
 from integrations.fhir.phone import registered_phone
@@ -37,6 +38,10 @@ class Ihe:
     @property
     def _existing(self) -> Existing:
         return Existing(client=self.client, endpoint=self.endpoint)
+
+    @property
+    def _holding(self) -> Holding:
+        return Holding(client=self.client, endpoint=self.endpoint)
 
     async def probe(self, deadline: float) -> None:
         with asking(deadline):
@@ -100,6 +105,14 @@ class Ihe:
             "visit-type": token(self.endpoint.service_system, wanted.service_code),
             "_count": self.endpoint.page_size,
         }
+
+    async def hold(self, visit: Visit, deadline: float) -> str | None:
+        with asking(deadline):
+            return await self._holding.hold(fixed_visit(visit))
+
+    async def let_go(self, visit: Visit, ehr_id: str, deadline: float) -> None:
+        with asking(deadline):
+            await self._holding.let_go(fixed_visit(visit), ehr_id)
 
     async def book(self, visit: Visit, deadline: float) -> EhrAppointment:
         visit = fixed_visit(visit)

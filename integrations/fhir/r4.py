@@ -100,6 +100,13 @@ class R4:
             return Found(times=[], trouble=outage_of(error))
         return Found(times=_times(slots, concerned, span))
 
+    async def hold(self, visit: Visit, deadline: float) -> str | None:
+        """None: a Slot that is kept here stays so until somebody frees it."""
+        return None
+
+    async def let_go(self, visit: Visit, ehr_id: str, deadline: float) -> None:
+        """Nothing: nothing is kept."""
+
     async def book(self, visit: Visit, deadline: float) -> EhrAppointment:
         visit = fixed_visit(visit)
         created = writing.appointment(visit, self.endpoint)

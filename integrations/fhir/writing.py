@@ -45,19 +45,28 @@ def patient_resource(patient: Patient) -> Resource:
 
 
 def proposal(visit: Visit, endpoint: Endpoint) -> Resource:
-    """The full Appointment that `$book` is asked to create; times with their offset."""
+    """The full Appointment that `$book` is asked to create, or to make of what keeps its time there."""
+    number = booking_identifier(visit, endpoint)
+    own = {"status": endpoint.status_sent, "identifier": [*_slot_id(visit), number]}
+    known = {"id": visit.ehr_id} if visit.ehr_id else {}
+    return _offered(visit, endpoint) | own | known | {"participant": _participants(visit)}
+
+
+def held(visit: Visit, endpoint: Endpoint) -> Resource:
+    """The Appointment for `$hold`. Nobody's: a visitor may have no name yet, and by our number a booking is found."""
+    named = {"identifier": ids} if (ids := _slot_id(visit)) else {}
+    return _offered(visit, endpoint) | named | {"status": "proposed", "participant": _clinic_side(visit)}
+
+
+def _offered(visit: Visit, endpoint: Endpoint) -> Resource:
+    """What is proposed; times with their offset."""
     appointment: Resource = {
         "resourceType": "Appointment",
-        "status": endpoint.status_sent,
-        "identifier": [*_slot_id(visit), booking_identifier(visit, endpoint)],
         "serviceType": _service(visit, endpoint),
         "start": with_offset(visit.start),
         "end": with_offset(visit.end),
-        "participant": _participants(visit),
     }
-    if visit.resources:
-        appointment["supportingInformation"] = _supporting(visit)
-    return appointment
+    return appointment | ({"supportingInformation": _supporting(visit)} if visit.resources else {})
 
 
 def moved_proposal(known: Resource, visit: Visit, to: Visit, endpoint: Endpoint) -> Resource:
@@ -81,13 +90,15 @@ def permitted(appointment: Resource) -> Resource:
 
 def order(appointment: Resource, visit: Visit, endpoint: Endpoint, *, comment: str | None = None) -> Resource:
     """The `Parameters` of `$book`."""
-    parameters: list[Resource] = [
-        {"name": endpoint.book_parameter, "resource": appointment},
-        {"name": "patient-resource", "resource": patient_resource(visit.patient)},
-    ]
-    if comment:
-        parameters.append({"name": "comment", "valueString": comment})
-    return {"resourceType": "Parameters", "parameter": parameters}
+    patient = {"name": "patient-resource", "resource": patient_resource(visit.patient)}
+    return parameters(
+        appointment, endpoint, patient, *([{"name": "comment", "valueString": comment}] if comment else ())
+    )
+
+
+def parameters(appointment: Resource, endpoint: Endpoint, *more: Resource) -> Resource:
+    asked = {"name": endpoint.book_parameter, "resource": appointment}
+    return {"resourceType": "Parameters", "parameter": [asked, *more]}
 
 
 def appointment(visit: Visit, endpoint: Endpoint) -> Resource:

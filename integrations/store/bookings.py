@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.booking import OCCUPYING, Booking, BookingStatus, BookingStep
 from domain.changes import Change, change_of
-from domain.ports import Clock, StaleBooking
+from domain.ports import Clock, Jobs, StaleBooking, let_go_later
 from domain.slot import Slot, Span
 from integrations.store.audit import add_audit
 from integrations.store.booking_rows import booking_of, lapse_of, refused_by_guard, values_of
@@ -31,11 +31,15 @@ class Queue(Enum):
 
 
 class SqlBookings:
-    def __init__(self, connection: AsyncConnection, clock: Clock, hint: Callable[[Change], None]) -> None:
-        """`hint` takes what callers cannot know to have changed: a lapsed hold let go, the place a booking left."""
+    def __init__(self, connection: AsyncConnection, clock: Clock, hint: Callable[[Change], None], jobs: Jobs) -> None:
+        """`hint` takes what callers cannot know to have changed: a lapsed hold let go, the place a booking left.
+
+        `jobs` takes what is to be done for lapsed holds that an EHR keeps as well.
+        """
         self._connection = connection
         self._clock = clock
         self._hint = hint
+        self._jobs = jobs
         self._is_postgresql = connection.dialect.name == "postgresql"
 
     async def hold(self, booking: Booking, now: datetime) -> bool:
@@ -247,13 +251,15 @@ class SqlBookings:
             self._hint(change_of(each, now))
             await self.add_step(each, step)
             await add_audit(self._connection, entry)
+            if each.held_in_ehr:
+                await let_go_later(self._jobs, each, now)
         return len(gone)
 
     async def forget_lapsed(self, before: datetime, limit: int) -> int:
         moved_nothing = and_(C.moves_booking_id.is_(None), C.expires_at < before)
         old = (
             select(C.tenant_id, C.id)
-            .where(LAPSED, C.booked_at.is_(None), C.ehr_id.is_(None), C.asked.is_(None))
+            .where(LAPSED, C.booked_at.is_(None), or_(C.ehr_id.is_(None), C.held_in_ehr), C.asked.is_(None))
             .where(or_(moved_nothing, C.expires_at < before - KEPT))
             .limit(limit)
             .with_for_update(skip_locked=True)

@@ -44,13 +44,13 @@ class SqlWork:
         self.committed: list[Heard] = []
         self.queued = False
         self._hints: list[Change] = []
-        self.bookings = SqlBookings(connection, clock, self.hint)
+        self.jobs = SqlJobs(connection)
+        self.bookings = SqlBookings(connection, clock, self.hint, self.jobs)
         self.patients = SqlPatients(connection, sealing)
         self.sessions = SqlSessions(connection)
         self.idempotency = SqlIdempotency(connection)
         self.catalogue = SqlCatalogueWrites(connection)
         self.feeds = SqlFeeds(connection)
-        self.jobs = SqlJobs(connection)
         self.outbox = SqlOutbox(connection)
 
     async def audit(self, entry: AuditEntry) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -181,8 +182,10 @@ def running() -> Iterator[list[tuple[EhrServer, threading.Thread]]]:
         thread.join(5)
 
 
-async def lab_for(dialect: Dialect, running: list[tuple[EhrServer, threading.Thread]]) -> AsyncIterator[Lab]:
-    running.append(await asyncio.to_thread(launch, WORLDS[dialect]))
+async def lab_for(
+    dialect: Dialect, running: list[tuple[EhrServer, threading.Thread]], **options: Any
+) -> AsyncIterator[Lab]:
+    running.append(await asyncio.to_thread(partial(launch, WORLDS[dialect], **options)))
     url = f"http://127.0.0.1:{running[-1][0].port}"
     endpoint = Endpoint(tenant_id="t", id="e", dialect=dialect, base_url=url)
     with httpx2.Client(base_url=url, timeout=10) as admin:

@@ -121,10 +121,10 @@ def number_on(appointment: dict[str, Any]) -> UUID | None:
     return UUID(values[0]) if values else None
 
 
-def prepared() -> Iterator[Ground]:
-    """For a session's fixture: the servers live as long as the test process."""
+def prepared(holds: timedelta | None = None) -> Iterator[Ground]:
+    """For a session's fixture: the servers live as long as the test process. `holds`: how long a held time is kept."""
     clock = MovedClock()
-    ihe = launch(NORWAY, now=clock.now, people=as_ehr_patients("NO", PEOPLE))
+    ihe = launch(NORWAY, now=clock.now, people=as_ehr_patients("NO", PEOPLE), holds=holds)
     r4 = launch(SWEDEN, now=clock.now, people=as_ehr_patients("SE", PEOPLE))
     yield Ground(clock, ihe, r4)
     ihe.stop()
@@ -285,11 +285,11 @@ def identity_of(person: Any, now: datetime) -> Identity:
     )
 
 
-async def fill(ground: Ground, url: str) -> None:
-    """The catalogue of both record systems."""
+async def fill(ground: Ground, url: str, *, holds: bool = False) -> None:
+    """The catalogue of both record systems. `holds`: they are said to keep held times."""
     places = {"EHR_NO": ground.ihe.url, "EHR_SE": ground.r4.url}
     seed = read_seed(ROOT / "integrations" / "sandbox" / "demo.toml", places)
-    seed = replace(seed, endpoints=[replace(each, news=News.POLL) for each in seed.endpoints])
+    seed = replace(seed, endpoints=[replace(each, news=News.POLL, holds=holds) for each in seed.endpoints])
     engine, ehrs, chosen = open_engine(url), FhirEhrs(os.environ), settings(url)
     use = use_cases(engine, ehrs, ground.clock, chosen, shared_by(chosen))
     assert await use.import_catalogue(seed) == []
