@@ -132,14 +132,18 @@ def test_a_hold_that_ended_there_first_is_as_good_as_one_of_ours_alone(
 ) -> None:
     monkeypatch.setattr(place.ground.sandbox("ihe"), "holds", timedelta(minutes=5))
     one, two, _ = free(place)
-    hold = place.run(place.hold(None, one))
+    hold = first = place.run(place.hold(None, one))
     passes(place, timedelta(minutes=6))
     assert pending(place) == []
     assert confirm(place, hold).status is S.BOOKED
     assert [number_on(each) for each in booked(place)] == [hold.id]
 
     hold = place.run(place.hold(place.people[0], two))
+    booking = now_is(place, first)
+    own = {"own_ids": (hold.id,)}
+    assert two not in place.run(place.free("ihe", days=5, moving=booking, **own)), "to move there is another wish"
     passes(place, timedelta(minutes=6))
+    assert place.run(place.free("ihe", days=5, **own)).count(two) == 1
     assert rings(place, two) == 201
     with pytest.raises(Refused) as refused:
         confirm(place, hold)
@@ -260,6 +264,14 @@ def test_ones_own_time_is_shown_to_whoever_shows_the_hold_and_to_nobody_else(pla
     assert slot not in place.run(place.free("ihe", days=5, own_ids=own, practitioner_ids=(uuid4(),)))
     assert place.run(place.hold(None, slot, replaces=hold.id)).id == hold.id, "what is shown can be held"
     passes(place, timedelta(minutes=10))
+    assert slot not in place.run(place.free("ihe", days=5, own_ids=own))
+
+
+def test_ones_own_time_is_of_no_other_treatment(place: Place) -> None:
+    slot = free(place)[0]
+    own = (place.run(place.hold(None, slot)).id,)
+    other = place.run(place.catalogue.treatments_by_code(place.tenant.id, ["consultation"]))
+    place.treatment = other["consultation"]
     assert slot not in place.run(place.free("ihe", days=5, own_ids=own))
 
 
