@@ -123,8 +123,8 @@ async def _took(take: TakeHold, racer: Racer) -> Outcome:
     asking = Asking(tenant=make_tenant("nord"), actor=actor, patient=racer.patient, request=request)
     assert await take.already(asking) is None
     more = {"patient_id": racer.patient.id if racer.patient else None, "moves_booking_id": racer.moving}
-    held = await take(asking, make_booking(racer.name, **more), [racer.wants], {})
-    return Outcome(racer=racer, hold=held.id) if held else Outcome(racer=racer, refused="SLOT_TAKEN")
+    taken = await take(asking, make_booking(racer.name, **more), [racer.wants], {})
+    return Outcome(racer=racer, hold=taken.hold.id) if taken else Outcome(racer=racer, refused="SLOT_TAKEN")
 
 
 async def _always() -> bool:
