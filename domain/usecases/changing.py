@@ -108,6 +108,7 @@ class Changing:
         now = self.clock.now()
         try:
             async with self.start_work() as work:
+                await work.bookings.get(bookings[-1].tenant_id, bookings[-1].id, lock=True)  # as a repeat locks them
                 for booking in bookings:
                     told = event if booking is bookings[-1] else None
                     await record(work, booking, actor, now, action=action, event=told)

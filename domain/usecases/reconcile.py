@@ -164,6 +164,8 @@ class Reconcile:
         now = self.clock.now()
         try:
             async with self.start_work() as work:
+                own = verdict.bookings[-1]
+                await work.bookings.get(own.tenant_id, own.id, lock=True)  # before its hold, as whoever asks again does
                 for settled in verdict.bookings:
                     event = verdict.event if settled is verdict.bookings[-1] else None
                     await record(work, settled, SYSTEM, now, action=verdict.action, event=event)

@@ -14,7 +14,8 @@ from integrations.fhir.client import FhirClient, after_writing, only_reading, pa
 from integrations.fhir.failures import FhirFailure
 from integrations.fhir.paging import pages
 from integrations.fhir.reading import appointment_of, is_of, role_of, value_of
-from integrations.fhir.wire import Appointment, decode
+from integrations.fhir.whose import Participants, Whose
+from integrations.fhir.wire import Appointment, Identifier, decode
 from integrations.fhir.writing import in_utc, person_identifier
 
 
@@ -77,7 +78,7 @@ class Existing:
         by_person = self.endpoint.finds_by is not FindsBy.NUMBER
         if not found and by_person and not (obeyed and ours_alone):
             try:
-                found = [each async for each in self._by_person(visit)]
+                found = [each async for each in self._by_person(visit, ours_alone)]
             except FhirFailure:
                 if not obeyed:
                     raise
@@ -106,18 +107,26 @@ class Existing:
             ours.append((each, raw))
         return ours, len(ours) == found
 
-    async def _by_person(self, visit: Visit) -> AsyncIterator[tuple[Appointment, Raw]]:
-        """The patient's Appointment at that start with that practitioner, unless it is another booking of ours."""
+    async def _by_person(self, visit: Visit, ours_alone: bool) -> AsyncIterator[tuple[Appointment, Raw]]:
+        """The patient's Appointment at that start with that practitioner, unless it is another booking of ours.
+
+        Without our number it may be the clinic's own. It is taken for ours only while it stands, and for that patient:
+        an earlier one that was cancelled says nothing about what we have asked for.
+        """
         if visit.patient.national_id is None:
             return  # nobody is booked without one
         person = person_identifier(visit.patient)
         minute = (f"ge{in_utc(visit.start)}", f"lt{in_utc(visit.start + timedelta(minutes=1))}")
         asked = {"patient.identifier": token(person["system"], person["value"]), "date": list(minute)}
+        whose = Whose(self.client, Identifier(person["system"], person["value"]))
         async for each, raw in self._matching(asked):
-            number = value_of(each.identifier, self.endpoint.booking_system)
-            if number not in (None, str(visit.booking_id)) or each.start != visit.start:
+            if each.start != visit.start or role_of(each) not in (None, visit.practitioner_ehr_id):
                 continue
-            if role_of(each) in (None, visit.practitioner_ehr_id) and not _of_another(each, person):
+            number = value_of(each.identifier, self.endpoint.booking_system)
+            if number is None and not ours_alone and each.status == "booked":
+                if await whose.takes_part(decode(raw, Participants).participant):
+                    yield each, raw
+            elif number == str(visit.booking_id):
                 yield each, raw
 
     async def _matching(self, asked: Mapping[str, Any]) -> AsyncIterator[tuple[Appointment, Raw]]:
@@ -126,13 +135,6 @@ class Existing:
                 found = decode(entry.resource, Appointment)
                 if found.resourceType == "Appointment":
                     yield found, entry.resource
-
-
-def _of_another(found: Appointment, person: Mapping[str, str]) -> bool:
-    """Where the patient takes part by identifier: servers that ignore a parameter answer with other people's, too."""
-    named = (each.actor.identifier for each in found.participant if each.actor.identifier)
-    values = {each.value for each in named if each.system == person["system"]}
-    return bool(values) and person["value"] not in values
 
 
 def version(version_id: str, tag: str = "") -> str | None:

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import unescape
 from re import sub
-from urllib.parse import urlsplit
 
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 from domain.endpoint import Endpoint
-from domain.national_id import SYSTEMS
 from domain.patient import Patient as Person
 from domain.ports import EhrVisit
-from integrations.fhir.client import FhirClient, token, under
-from integrations.fhir.failures import FhirFailure
-from integrations.fhir.paging import every, pages
+from integrations.fhir.client import FhirClient, token
+from integrations.fhir.paging import pages
 from integrations.fhir.reading import SLOT_ID, appointment_of, as_text, first_id, number_in, value_of
-from integrations.fhir.wire import Appointment, Concept, Identifier, Patient, Reference, Unreadable, decode, id_in
+from integrations.fhir.whose import Taking, Whose
+from integrations.fhir.wire import Appointment, Concept, Identifier, Unreadable, decode
 from integrations.fhir.writing import in_utc
 
 log = logging.getLogger(__name__)
@@ -26,8 +24,6 @@ log = logging.getLogger(__name__)
 MOST_VISITS = 200
 LONGEST_TITLE = 200
 CONNECT = "http://canonical.fhir.link/servicewell/wof-connect/StructureDefinition/"
-OTHERS = ("Practitioner", "PractitionerRole", "HealthcareService", "Location", "Device", "RelatedPerson")
-"""Who and what takes part beside the patient; they may be named by a national number, too."""
 
 
 class Extension(Struct):
@@ -35,14 +31,6 @@ class Extension(Struct):
     valueInteger: int | None = None
     valueBoolean: bool | None = None
     extension: list["Extension"] = []
-
-
-class Actor(Reference):
-    type: str = ""
-
-
-class Taking(Struct):
-    actor: Actor = field(default_factory=Actor)
 
 
 class Details(Struct):
@@ -67,13 +55,9 @@ class VisitsOf:
             return []
         own = Identifier(number.system, number.number)
         found: dict[str, EhrVisit] = {}
-        ids: set[str] | None = None
+        whose = Whose(self.client, own)
         async for appointment, details in self._told(own, moment):
-            patients = [each.actor for each in details.participant if _is_patient(each.actor)]
-            if ids is None and any(actor.identifier != own and actor.reference for actor in patients):
-                ids = await self._known_as(own)
-            is_own = patients and all(self._is(actor, own, ids or set()) for actor in patients)
-            if is_own and (visit := self._visit(appointment, details)):
+            if await whose.takes_part(details.participant) and (visit := self._visit(appointment, details)):
                 found[visit.held.ehr_id] = visit
             if len(found) >= MOST_VISITS:
                 log.warning(
@@ -102,22 +86,6 @@ class VisitsOf:
             log.warning("a visit at %s is left out: %s", self.endpoint.id, unreadable)
             return None
 
-    def _is(self, actor: Actor, own: Identifier, ids: set[str]) -> bool:
-        """By number; by reference only where the server says that its Patient has that number."""
-        if actor.identifier and actor.identifier.system in SYSTEMS.values():
-            return actor.identifier == own
-        here = not urlsplit(actor.reference).scheme or under(self.client.url, actor.reference)
-        return here and id_in(actor.reference, "Patient") in ids
-
-    async def _known_as(self, own: Identifier) -> set[str]:
-        """The server's Patients with that number, which each of them must show."""
-        try:
-            asked = {"identifier": token(own.system, own.value)}
-            return {each.id async for each in every(self.client, "Patient", asked, Patient) if own in each.identifier}
-        except FhirFailure as failure:
-            log.info("%s tells nobody which Patient has a number: %s", self.endpoint.id, failure)
-            return set()
-
     def _visit(self, found: Appointment, details: Details) -> EhrVisit | None:
         try:
             held = appointment_of(found)
@@ -141,15 +109,6 @@ class VisitsOf:
             reference=first_id(found.slot, "Slot") or value_of(found.identifier, SLOT_ID) or "",
             resources=tuple(map(as_text, found.supportingInformation)),
         )
-
-
-def _is_patient(actor: Actor) -> bool:
-    """Whether it names a patient; one of whom neither type nor reference tells is one by a national number."""
-    if id_in(actor.reference, "Patient") or actor.type == "Patient":
-        return True
-    if actor.type or any(id_in(actor.reference, kind) for kind in OTHERS):
-        return False
-    return actor.identifier is not None and actor.identifier.system in SYSTEMS.values()
 
 
 def _every(extensions: Iterable[Extension]) -> Iterator[Extension]:

@@ -43,6 +43,7 @@ def open_engine(
         max_overflow=pool_size,
         pool_timeout=connect_seconds,
         pool_use_lifo=True,
+        hide_parameters=True,  # what a statement fails with is logged, and its values are people's
         connect_args={
             "timeout": connect_seconds,
             "command_timeout": statement_seconds + connect_seconds,
@@ -74,7 +75,11 @@ def _with_driver(url: str) -> URL:
 
 def _sqlite(address: URL, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(
-        address, pool_size=pool_size, max_overflow=pool_size, connect_args={"timeout": SQLITE_WAITS}
+        address,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        hide_parameters=True,
+        connect_args={"timeout": SQLITE_WAITS},
     )
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)

@@ -27,6 +27,13 @@ LINES = {
         "p99 against the floor: ",
         "p99 of an execution for each against it: ",
     ),
+    "bench.hold": (
+        "SQLite: a hold against a bare insert: ",
+        "SQLite: 20 racers on one day: ",
+        "SQLite: the record system's round over bare aiohttp",
+        "SQLite: holdSlot without that round",
+        "PostgreSQL: ",
+    ),
 }
 
 

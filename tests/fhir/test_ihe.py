@@ -165,7 +165,10 @@ async def test_a_server_that_cannot_search_by_number_is_asked_for_the_patient(fi
     """It refuses the parameter, or ignores it and answers with anything."""
     others = appointment(id="ap:2", identifier=[OURS | {"value": "another booking of ours"}])
     elsewhere = appointment(id="ap:3", participant=[{"actor": {"reference": "PractitionerRole/B544:E999"}}])
-    async with speaking(first, bundle(others, elsewhere, appointment())) as (server, ihe):
+    kari = {"identifier": {"system": "urn:oid:2.16.578.1.12.4.1.4.1", "value": "13815512300"}}
+    hers = appointment()
+    hers["participant"].append({"actor": kari, "status": "accepted"})
+    async with speaking(first, bundle(others, elsewhere, hers)) as (server, ihe):
         held = await ihe.look_up(VISIT, PATIENCE)
     assert held and (held.ehr_id, held.state) == ("ap:1", AppointmentState.BOOKED)
     assert server.requests[1].target == (

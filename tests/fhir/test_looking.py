@@ -111,3 +111,43 @@ async def test_a_server_that_knows_no_numbers_is_not_asked_for_one(dialect: Dial
     async with asking(dialect, found, finds_by=FindsBy.PERSON) as (server, ehr):
         assert await ehr.look_up(VISIT, PATIENCE)
     assert asked(server) == [BY_PERSON]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "fulfilled", "noshow"])
+async def test_an_earlier_visit_at_that_time_says_nothing_about_ours(dialect: Dialect, status: str) -> None:
+    """The patient's own, made by phone and called off: our request may still be on its way."""
+    earlier = with_patient("ap:1", identifier=WHO) | {"status": status}
+    async with asking(dialect, bundle(), bundle(earlier)) as (_, ehr):
+        assert await ehr.look_up(VISIT, PATIENCE) is None
+
+
+async def test_ours_is_known_by_its_number_whatever_became_of_it(dialect: Dialect) -> None:
+    cancelled = appointment(identifier=[OURS]) | {"status": "cancelled"}
+    async with asking(dialect, bundle(cancelled)) as (_, ehr):
+        held = await ehr.look_up(VISIT, PATIENCE)
+    assert held and held.state is AppointmentState.CANCELLED
+
+
+async def test_a_patient_who_is_only_referred_to_is_not_taken_for_ours(dialect: Dialect) -> None:
+    """A server that ignores whom it was asked for, and has given the time to somebody else."""
+    theirs = with_patient("ap:1", reference="Patient/somebody-else")
+    kari = {"resourceType": "Patient", "id": "kari", "identifier": [WHO]}
+    async with asking(dialect, bundle(), bundle(theirs), bundle(kari)) as (_, ehr):
+        assert await ehr.look_up(VISIT, PATIENCE) is None
+
+
+async def test_a_patient_who_is_referred_to_is_ours_where_the_server_says_so(dialect: Dialect) -> None:
+    kari = {"resourceType": "Patient", "id": "kari", "identifier": [WHO]}
+    ours = with_patient("ap:1", reference="Patient/kari")
+    async with asking(dialect, bundle(), bundle(ours), bundle(kari)) as (_, ehr):
+        assert await ehr.look_up(VISIT, PATIENCE)
+
+
+@pytest.mark.parametrize("finds_by", [FindsBy.PERSON, FindsBy.BOTH])
+async def test_what_carries_no_number_of_ours_is_never_abandoned(dialect: Dialect, finds_by: FindsBy) -> None:
+    """Also where the server does not look for numbers: the patient may have rung the clinic meanwhile."""
+    by_phone = bundle(with_patient("ap:1", identifier=WHO))
+    answers = [by_phone] if finds_by is FindsBy.PERSON else [refusal("not-supported", 400), by_phone]
+    async with asking(dialect, *answers, finds_by=finds_by) as (server, ehr):
+        await ehr.abandon(replace(VISIT, reference=""), PATIENCE)
+    assert {each.method for each in server.requests} == {"GET"}

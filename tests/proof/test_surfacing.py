@@ -239,3 +239,39 @@ def test_a_move_that_was_under_way_when_the_clinic_cancelled_leaves_nothing_take
     place.ground.clock.moment += timedelta(hours=1)
     place.run(place.do_jobs())
     assert booking.id not in place.ground.taken_numbers("r4")
+
+
+def test_a_time_is_freed_also_when_the_record_system_is_down_for_hours(place: Place) -> None:
+    booking = booked(place, "r4")
+    place.ground.fault("r4", "lost-request", "slot-write")
+    assert place.run(place.cancel(place.people[0], booking, str(uuid4()))).status is S.CANCELLED
+    place.ground.sandbox("r4").faults.add({"kind": "down"}, place.ground.sandbox("r4").calendar)
+    for _ in range(30):
+        place.ground.clock.moment += timedelta(minutes=20)
+        place.run(place.do_jobs())
+    place.ground.calm()
+    place.restart()  # which has not learnt yet to leave the record system alone
+    place.ground.clock.moment += timedelta(hours=1)
+    place.run(place.do_jobs())
+    assert not is_taken(place, booking)
+
+
+def test_a_visit_of_the_patients_own_that_was_called_off_is_not_taken_for_ours(place: Place) -> None:
+    """Made and cancelled by phone at that very time; what we asked for arrives late, and stands."""
+    patient = place.people[0]
+    slot = place.run(place.free("ihe"))[0]
+    number = {"system": patient.national_id.system, "value": patient.national_id.number}
+    role = place.run(place.catalogue.practitioners_by_id(place.tenant.id, [slot.practitioner_id]))[slot.practitioner_id]
+    asked = {"role": role.ehr_id, "start": slot.start.isoformat(), "minutes": 45, "patient": number}
+    rung = place.ground.ehr("ihe").http.post("/_sandbox/phone-bookings", json=asked).json()
+    assert place.ground.ehr("ihe").http.post(f"/_sandbox/appointments/{rung['id']}/cancel").is_success
+    hold = place.run(place.hold(patient, slot))
+    place.ground.fault("ihe", "late", "book")
+    unsure = place.run(place.confirm(patient, hold.id, str(uuid4())))
+    place.ground.clock.moment += timedelta(seconds=20)
+    place.run(place.use.reconcile())
+    assert now_of(place, unsure).status is S.UNKNOWN
+    arrives(place, "ihe")
+    place.ground.clock.moment += timedelta(seconds=20)
+    place.run(place.use.reconcile())
+    assert now_of(place, unsure).status is S.BOOKED
