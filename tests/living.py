@@ -227,6 +227,14 @@ def _address(process: subprocess.Popen[bytes], stderr: Path) -> str:
     return line.removeprefix("serving on ").strip().removesuffix("/graphql")
 
 
+class TopLevelErrors(AssertionError):
+    """An operation that failed as a whole where it was expected to answer."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+
 @dataclass
 class Client:
     """Speaks GraphQL to an application, in this process or another."""
@@ -236,7 +244,8 @@ class Client:
     async def __call__(self, query: str, token: str | None = None, /, **variables: Any) -> dict[str, Any]:
         """The data of an operation without top-level errors."""
         body = await self.raw(query, token, **variables)
-        assert "errors" not in body, body["errors"]
+        if "errors" in body:
+            raise TopLevelErrors(body["errors"])
         data: dict[str, Any] = body["data"]
         return data
 

@@ -7,14 +7,17 @@ It lives in the loop it was opened in: a client that blocks that loop waits for 
 
     pass         bytes go through.
     refuse       nobody listens, and whoever was connected is cut off; the port stays the proxy's own.
+    full         nobody listens, and whoever was connected stays: kept connections work, new ones are refused.
     blackhole    connections are accepted and nothing goes in or out; on open ones, what is sent meanwhile is lost, too.
+    swallow      a request never arrives; nothing tells the client.
+    cut          a request never arrives; a reset tells the client.
     delay        an answer begins `seconds` late.
     drop_reply   a request arrives; instead of the answer comes a reset.
     hang         a request arrives; its answer never comes.
     reset        a reset in the middle of an answer, of its first piece to be exact.
     close_idle   a connection is closed in order as soon as its answer is whole, and at once where it is idle now.
 
-`when` says which requests the middle four concern, by what a client has sent since the last answer; all of them unless
+`when` says which requests the middle six concern, by what a client has sent since the last answer; all of them unless
 told otherwise. `ends` says whether an answer is whole; HTTP answers are known. An answer fares as the mode was when its
 request went through, so a switch never changes half of a conversation.
 """
@@ -29,7 +32,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 HOST = "127.0.0.1"
-MODES = ("pass", "refuse", "blackhole", "delay", "drop_reply", "hang", "reset", "close_idle")
+MIDDLE = ("swallow", "cut", "delay", "drop_reply", "hang", "reset")
+MODES = ("pass", "refuse", "full", "blackhole", *MIDDLE, "close_idle")
 _PIECE = 65_536
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -88,7 +92,7 @@ class FaultProxy:
                 each.cut()
             elif name == "close_idle" and each.is_idle:
                 each.task.cancel()
-        await self._listen(name != "refuse")
+        await self._listen(name not in ("refuse", "full"))
 
     async def _listen(self, wanted: bool) -> None:
         if self._listener is not None and not wanted:
@@ -159,6 +163,10 @@ class Connection:
                 self._sent, self._answer = b"", b""
             self._sent += piece
             self._fate = mode if mode.when(self._sent) else Mode()
+            if self._fate.name == "swallow":
+                await _for_ever()
+            if self._fate.name == "cut":
+                return self._reset()
             self._proxy.forwarded += len(piece)
             to_server.write(piece)
             await to_server.drain()

@@ -192,6 +192,39 @@ async def test_a_blackhole_swallows_the_rest_of_an_answer(proxy: FaultProxy, ups
             await connection.read(SHORT)
 
 
+async def test_whoever_is_connected_to_what_is_full_stays_and_nobody_else_comes_in(
+    proxy: FaultProxy, upstream: Upstream
+) -> None:
+    async with plain(proxy) as connection:
+        connection.send("one")
+        await connection.whole()
+        await proxy.switch("full")
+        connection.send("two")
+        assert await connection.whole() == b"".join(ANSWER)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(HOST, proxy.port)
+        await proxy.switch("pass")
+        async with browser(proxy) as session:
+            assert await ask(session, "three") == "answered"
+    assert upstream.asked == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("mode", ["swallow", "cut"])
+async def test_only_requests_that_match_never_arrive(proxy: FaultProxy, upstream: Upstream, mode: str) -> None:
+    await proxy.switch(mode, when=lambda sent: b"/two" in sent)
+    async with plain(proxy) as connection, plain(proxy) as other:
+        connection.send("one")
+        await connection.whole()
+        before = proxy.forwarded
+        connection.send("two")
+        with pytest.raises(ConnectionResetError if mode == "cut" else TimeoutError):
+            await connection.read(PATIENCE if mode == "cut" else SHORT)
+        assert proxy.forwarded == before
+        other.send("three")
+        assert await other.whole() == b"".join(ANSWER)
+    assert upstream.asked == ["one", "three"]
+
+
 async def test_a_delayed_answer_comes_late_and_whole(proxy: FaultProxy, upstream: Upstream) -> None:
     await proxy.switch("delay", seconds=LONG)
     async with plain(proxy) as connection:
