@@ -98,7 +98,7 @@ def _booking(
     in_ehr = HoldInEhr(visits=visits, start_work=start, **timed)
     holding: dict[str, Any] = {"take_hold": take, "hold_in_ehr": in_ehr, "find_slots": find, "adopt": adopt}
     hold = HoldSlot(catalogue=stored["catalogue"], **found, **holding, **timed)
-    changing = Changing(**stored, visits=visits, adopt=adopt, **timed)
+    changing = Changing(start_work=start, visits=visits, adopt=adopt, **timed)
     return {
         "find_bookings": own,
         "hold_slot": hold,
@@ -106,7 +106,7 @@ def _booking(
         "let_go": LetGo(reads=reads, visits=visits, timing=timed["timing"]),
         "renew_hold": RenewHold(start_work=start, **timed),
         "expire_holds": ExpireHolds(start_work=start, clock=clock),
-        "confirm_booking": ConfirmBooking(**stored, visits=visits, hold_slot=hold, **timed),
+        "confirm_booking": ConfirmBooking(start_work=start, visits=visits, hold_slot=hold, **timed),
         "reschedule_booking": RescheduleBooking(changing=changing, hold_slot=hold),
         "cancel_booking": CancelBooking(changing=changing),
     }

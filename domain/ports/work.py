@@ -1,5 +1,6 @@
 """The unit of work, and what takes part in it."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from domain.catalogue import (
     Seed,
 )
 from domain.changes import Change
+from domain.clinic import Clinic
 from domain.events import Event
 from domain.patient import Identity, Patient
 from domain.ports.bookings import Bookings
@@ -72,6 +74,10 @@ class Sessions(Protocol):
 
 
 class CatalogueWrites(Protocol):
+    async def clinics_by_id(self, tenant_id: str, ids: Sequence[UUID]) -> Mapping[UUID, Clinic]:
+        """As `Catalogue` reads them, within this work: it waits for no other connection."""
+        ...
+
     async def put_seed(self, seed: Seed) -> None:
         """Tenant, endpoints and areas: what is gone is switched off, and what the back office has edited stays."""
         ...

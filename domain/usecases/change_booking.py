@@ -157,7 +157,7 @@ class CancelBooking:
             if booking.status is BookingStatus.CANCELLED or (known and booking.status is BookingStatus.UNKNOWN):
                 return booking
             changing.check_changeable(booking, request, known=known)
-            passed = await changing.check_cancellable(tenant, booking, request)
+            passed = await changing.check_cancellable(work, tenant, booking, request)
             asking = booking.asking(
                 BookingStatus.CANCELLING,
                 Asked.CANCEL,

@@ -9,7 +9,7 @@ from domain.booking import Booking, BookingStatus
 from domain.bypass import Bypass, admitted
 from domain.events import EventKind
 from domain.patient import Patient
-from domain.ports import Catalogue, Clock, Remembered, StaleBooking, StartWork, UnitOfWork
+from domain.ports import Clock, Remembered, StaleBooking, StartWork, UnitOfWork
 from domain.refusals import IdempotencyKeyReused, InProgress, NotFound, Refused, StaleVersion
 from domain.rules import BEFORE_CANCEL, BEFORE_MOVE
 from domain.tenant import Tenant
@@ -43,7 +43,6 @@ class ChangeRequest:
 class Changing:
     """What moving and cancelling have in common: whose booking, which version, and whether it was asked before."""
 
-    catalogue: Catalogue
     start_work: StartWork
     visits: Visits
     adopt: AdoptBooking
@@ -74,9 +73,11 @@ class Changing:
         if booking.version != request.expected_version and not tried:
             raise Refused(StaleVersion(booking))
 
-    async def check_cancellable(self, tenant: Tenant, booking: Booking, request: ChangeRequest) -> Mapping[str, str]:
+    async def check_cancellable(
+        self, work: UnitOfWork, tenant: Tenant, booking: Booking, request: ChangeRequest
+    ) -> Mapping[str, str]:
         """What staff passed over. Raises `Refused`."""
-        proposal = await to_cancel(self.catalogue, tenant, booking, self.clock.now())
+        proposal = await to_cancel(work.catalogue, tenant, booking, self.clock.now())
         return admitted(proposal, BEFORE_CANCEL, request.bypass)
 
     async def check_movable(
@@ -90,9 +91,9 @@ class Changing:
     ) -> Mapping[str, str]:
         """As above, for the patient at the new time."""
         proposal = await of_patient(
-            *(work, self.catalogue, tenant, patient, hold, self.clock.now()),
+            *(work, tenant, patient, hold, self.clock.now()),
             overlap_accepted=request.accept_double_booking,
-            change=await change_of_booking(self.catalogue, tenant, booking, hold.slot),
+            change=await change_of_booking(work.catalogue, tenant, booking, hold.slot),
         )
         return admitted(proposal, BEFORE_MOVE, request.bypass)
 

@@ -12,7 +12,6 @@ from domain.events import EventKind
 from domain.patient import Patient, masked_phone
 from domain.ports import (
     AppointmentState,
-    Catalogue,
     Clock,
     Ehr,
     EhrAppointment,
@@ -76,7 +75,6 @@ class ConfirmBooking:
     leaves a CONFIRMING booking for `reconcile` to settle.
     """
 
-    catalogue: Catalogue
     start_work: StartWork
     visits: Visits
     hold_slot: HoldSlot
@@ -153,7 +151,7 @@ class ConfirmBooking:
     ) -> Mapping[str, str]:
         """What staff passed over. Raises `Refused` with all that an anonymous hold could not know."""
         proposal = await of_patient(
-            *(work, self.catalogue, tenant, patient, hold, self.clock.now()),
+            *(work, tenant, patient, hold, self.clock.now()),
             accepted_terms=request.terms_version,
             overlap_accepted=request.accept_double_booking,
         )

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.catalogue import CatalogueImport, Seed
+from domain.clinic import Clinic
 from domain.tenant import Tenant
 from domain.treatment import Treatment
 from integrations.store import catalogue_rows as rows
@@ -43,6 +44,10 @@ OFFERS = Kind(OFFER, rows.offer_of, rows.offer_values)
 class SqlCatalogueWrites:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+
+    async def clinics_by_id(self, tenant_id: str, ids: Sequence[UUID]) -> Mapping[UUID, Clinic]:
+        wanted = select(*rows.columns(CLINIC)).where(CLINIC.c.tenant_id == tenant_id, CLINIC.c.id.in_(set(ids)))
+        return {each.id: each for each in map(rows.clinic_of, await self._connection.execute(wanted))}
 
     async def put_seed(self, seed: Seed) -> None:
         await self._put_tenant(seed.tenant)
