@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import combinations
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -194,9 +194,10 @@ class Life(RuleBasedStateMachine):
             if each.status in OCCUPYING and not each.lapsed(self.ground.clock.now()):
                 by_practitioner[each.slot.practitioner_id].append(each)
         for own in by_practitioner.values():
-            for one, other in pairwise(sorted(own, key=lambda b: b.slot.span.start)):
-                moves = (one.moves_booking_id or one.id) == (other.moves_booking_id or other.id)
-                promised(moves or not one.slot.span.overlaps(other.slot.span), "one booking a time", (one, other))
+            for one, other in combinations(own, 2):
+                same = (one.moves_booking_id or one.id) == (other.moves_booking_id or other.id)
+                beside = same and one.patient_id == other.patient_id
+                promised(beside or not one.slot.span.overlaps(other.slot.span), "one booking a time", (one, other))
 
     @invariant()
     def what_is_booked_is_in_the_record_system(self) -> None:
