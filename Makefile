@@ -10,7 +10,7 @@ demo: $(READY)
 	@exec $(BIN)/python -m api demo
 
 test: $(READY)
-	$(BIN)/pytest -n 2 $(TESTS)
+	$(BIN)/pytest -n 2 --dist worksteal $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
