@@ -161,11 +161,11 @@ class Place:
     people: list[Patient] = field(default_factory=list)
 
     def open(self) -> None:
-        self._engine = open_engine(self.url, pool_size=4)
+        self.engine = open_engine(self.url, pool_size=4)
         self._ehrs = FhirEhrs(os.environ)
         chosen = settings(self.url)
-        self.use = use_cases(self._engine, self._ehrs, self.ground.clock, chosen, shared_by(chosen))
-        self.reads, self.catalogue = SqlBookingReads(self._engine), SqlCatalogue(self._engine)
+        self.use = use_cases(self.engine, self._ehrs, self.ground.clock, chosen, shared_by(chosen))
+        self.reads, self.catalogue = SqlBookingReads(self.engine), SqlCatalogue(self.engine)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -174,7 +174,7 @@ class Place:
         async def close() -> None:
             await self.use.watch_slots.close()
             await self._ehrs.close()
-            await self._engine.dispose()
+            await self.engine.dispose()
 
         self.run(close())
 
@@ -237,11 +237,21 @@ class Place:
         return await self.use.confirm_booking(self.tenant, self.actor(patient), patient, request)
 
     async def reschedule(self, patient: Patient, booking: Booking, hold_id: UUID, key: str) -> Booking:
-        request = _change(patient, booking, key, hold_id=hold_id)
+        request = self.change(patient, booking, key, hold_id=hold_id)
         return await self.use.reschedule_booking(self.tenant, self.actor(patient), patient, request)
 
+    def change(self, patient: Patient, booking: Booking, key: str, **more: Any) -> ChangeRequest:
+        return ChangeRequest(
+            booking_id=booking.id,
+            expected_version=booking.version,
+            scope=str(patient.id),
+            key=key,
+            input_hash=key,
+            **more,
+        )
+
     async def cancel(self, patient: Patient, booking: Booking, key: str) -> Booking:
-        request = _change(patient, booking, key)
+        request = self.change(patient, booking, key)
         return await self.use.cancel_booking(self.tenant, self.actor(patient), patient, request)
 
     async def do_jobs(self) -> None:
@@ -251,18 +261,7 @@ class Place:
 
     async def everything(self) -> list[Booking]:
         """Every hold and booking there is."""
-        return [booking_of(row) for row in await Reads(self._engine).rows(select(BOOKING))]
-
-
-def _change(patient: Patient, booking: Booking, key: str, **more: Any) -> ChangeRequest:
-    return ChangeRequest(
-        booking_id=booking.id,
-        expected_version=booking.version,
-        scope=str(patient.id),
-        key=key,
-        input_hash=key,
-        **more,
-    )
+        return [booking_of(row) for row in await Reads(self.engine).rows(select(BOOKING))]
 
 
 async def _always() -> bool:

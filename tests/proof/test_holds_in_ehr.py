@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,18 @@ def test_what_went_on_to_be_booked_is_never_let_go_of(place: Place) -> None:
     confirm(place, hold)
     place.run(place.use.let_go.job(job))
     assert [each["id"] for each in booked(place)] == [hold.ehr_id]
+
+
+def test_only_the_id_that_a_hold_lives_under_is_kept(place: Place) -> None:
+    """What an earlier try left there under another id is nobody's."""
+    one, other, *_ = free(place)
+    hold, visits = place.run(place.hold(None, one)), place.use.let_go.visits
+    _, ehr = place.run(visits.ehr_of(hold))
+    stray = place.run(ehr.hold(place.run(visits.kept(replace(hold, slot=other, ehr_id=None))), 20))
+    assert stray and {each["id"] for each in pending(place)} == {hold.ehr_id, stray}
+    payload = {"booking_id": str(hold.id), "ehr_id": stray}
+    place.run(place.use.let_go.job(Job(tenant_id=place.tenant.id, id=uuid4(), kind=LET_GO, payload=payload, attempt=1)))
+    assert [each["id"] for each in pending(place)] == [hold.ehr_id]
 
 
 def test_one_that_fails_leaves_nothing_there(place: Place) -> None:
