@@ -25,6 +25,7 @@ class Actor:
 
 
 SYSTEM = Actor(kind=ActorKind.SYSTEM)
+EHR = Actor(kind=ActorKind.EHR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,9 +21,6 @@ from integrations.store.outbox import SqlOutboxReads
 
 TIDY_EVERY = 600.0
 
-OVER_A_DAY = 48
-"""Attempts: a record system may be down for a night, and what is left taken there must be freed all the same."""
-
 
 def done_later(
     engine: AsyncEngine, start: StartWork, clock: Clock, bell: asyncio.Event, settings: Settings, use: Mapping[str, Any]
@@ -33,8 +30,8 @@ def done_later(
     deliver = Deliver(outbox=SqlOutboxReads(engine), receivers=[Console()], clock=clock)
     kinds = {each.kind: each.as_kind() for each in recurring}
     kinds[DELIVER] = Kind(run=deliver, seconds=settings.job_seconds)
-    kinds[LET_GO] = Kind(run=use["let_go"].job, seconds=settings.job_seconds, attempts=OVER_A_DAY)
-    kinds[SWEEP] = Kind(run=use["sweep"].job, seconds=settings.job_seconds, attempts=OVER_A_DAY)
+    kinds[LET_GO] = Kind(run=use["let_go"].job, seconds=settings.job_seconds)
+    kinds[SWEEP] = Kind(run=use["sweep"].job, seconds=settings.job_seconds)
     run_jobs = RunJobs(kinds=kinds, reads=SqlJobReads(engine), start_work=start, clock=clock, bell=bell)
     recur = Recur(start_work=start, run_jobs=run_jobs, clock=clock)
     retry = RetryJob(start_work=start, clock=clock)

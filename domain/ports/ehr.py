@@ -53,6 +53,10 @@ class EhrUnavailable(Exception):
         self.retry_after = retry_after
         self.word = word or OutageWord(outage.value)
 
+    def as_if(self, *, sent: bool) -> "EhrUnavailable":
+        """The same outage, for whoever knows better what may have happened there before or after this call."""
+        return EhrUnavailable(self.reason, outage=self.outage, sent=sent, retry_after=self.retry_after, word=self.word)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:

@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from domain.audit import Actor, ActorKind
-from domain.booking import Booking, BookingStatus
+from domain.audit import EHR
+from domain.booking import Booking
 from domain.own_booking import ID_VERSION, OwnBooking
 from domain.patient import Patient
 from domain.ports import BookingReads, Catalogue, Clock, StartWork, UnitOfWork
 from domain.refusals import ChangeNotAllowed, ChangeRefusal, Refused, UpstreamUnavailable
 from domain.tenant import Tenant
 from domain.usecases.find_bookings import FindBookings
+from domain.usecases.keep_hold import release
 from domain.usecases.record import record
-
-EHR = Actor(kind=ActorKind.EHR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +62,7 @@ class AdoptBooking:
     async def _make_room(self, work: UnitOfWork, booking: Booking) -> None:
         """Holds in its way are let go, for the clinic has given that time."""
         for hold in await work.bookings.holds_in(booking.tenant_id, booking.slot):
-            released = hold.becomes(BookingStatus.RELEASED)
-            await record(work, released, EHR, self.clock.now(), action="booking.release")
+            await release(work, hold, EHR, self.clock.now())
 
     async def _refused(self, booking: Booking, refusal: ChangeRefusal) -> Refused:
         clinics = await self.catalogue.clinics_by_id(booking.tenant_id, [booking.slot.clinic_id])

@@ -212,9 +212,7 @@ async def look_again(ehr: Ehr, visit: Visit, timing: Timing) -> EhrAppointment |
     try:
         return await ehr.look_up(visit, timing.look_up)
     except EhrUnavailable as outage:
-        raise EhrUnavailable(
-            outage.reason, outage=outage.outage, retry_after=outage.retry_after, word=outage.word
-        ) from outage
+        raise outage.as_if(sent=True) from outage
 
 
 def check_after(now: datetime, timing: Timing) -> datetime:

@@ -18,9 +18,7 @@ async def make_way(ehr: Ehr, to: Visit, hold: Booking, timing: Timing) -> None:
     try:
         await ehr.let_go(to, hold.ehr_id, timing.look_up)
     except EhrUnavailable as outage:
-        raise EhrUnavailable(
-            outage.reason, outage=outage.outage, sent=False, retry_after=outage.retry_after, word=outage.word
-        ) from outage
+        raise outage.as_if(sent=False) from outage
 
 
 async def move_once(ehr: Ehr, visit: Visit, to: Visit, timing: Timing) -> EhrAppointment:

@@ -20,6 +20,9 @@ Finish = Callable[[UnitOfWork], Awaitable[None]]
 
 OURS = ("api", "domain", "integrations")
 
+OVER_A_DAY = 48
+"""Attempts: whoever is called may be down for a night, and must hear of it or free what is left taken all the same."""
+
 FIRST_WAIT, LONGEST_WAIT = 2.0, 3600.0
 """Seconds before a failed attempt is repeated: doubled each time, up to an hour."""
 
@@ -34,7 +37,7 @@ class Kind:
     run: Callable[[Job], Awaitable[Finish | None]]
     at_once: int = 8
     seconds: float = 30.0
-    attempts: int = 12
+    attempts: int = OVER_A_DAY
     comes_again: bool = False
 
     @property

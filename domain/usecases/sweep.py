@@ -61,36 +61,38 @@ class Sweep:
 
     async def job(self, job: Job) -> None:
         """As it was queued by `keep_looking` or `tidy_later`. Raises `EhrUnavailable`."""
-        booking_id = UUID(job.payload["booking_id"])
-        await self(job.tenant_id, booking_id)
-        if reference := job.payload.get("reference"):
-            await self.tidy(job.tenant_id, booking_id, reference)
+        await self(job.tenant_id, UUID(job.payload["booking_id"]), job.payload.get("reference", ""))
 
-    async def __call__(self, tenant_id: str, booking_id: UUID) -> None:
-        """Look once, and let go of what should not be there. Raises `EhrUnavailable`; then nothing is known."""
+    async def __call__(self, tenant_id: str, booking_id: UUID, left: str = "") -> None:
+        """Look once, and let go of what should not be there; `left` is a time that the visit may have left taken.
+
+        Raises `EhrUnavailable`; then nothing is known.
+        """
         booking = (await self.reads.get(tenant_id, [booking_id])).get(booking_id)
-        if booking is None or booking.patient_id is None or booking.status not in GIVEN_UP:
+        if booking is None or booking.patient_id is None:
             return
         if booking.moves_booking_id:
             await self._untake(booking, booking.moves_booking_id)
             return
-        _, ehr = await self.visits.ehr_of(booking)
-        await ehr.abandon(await self.visits.of(booking), self.timing.book)
+        if booking.status in GIVEN_UP:
+            _, ehr = await self.visits.ehr_of(booking)
+            await ehr.abandon(await self.visits.of(booking), self.timing.book)
+        if left:
+            await self._tidy(booking, left)
 
-    async def tidy(self, tenant_id: str, booking_id: UUID, reference: str) -> None:
-        """Free a time that the visit has left, unless it has come back to it or may be about to."""
-        booking = (await self.reads.get(tenant_id, [booking_id])).get(booking_id)
-        if booking is None or booking.moves_booking_id:
-            return
+    async def _tidy(self, booking: Booking, left: str) -> None:
+        """Unless the visit has come back to that time, or may be about to."""
         if booking.asked:
             raise EhrUnavailable("a question about this visit is open")
-        if booking.slot.reference == reference and booking.status in OCCUPYING:
+        if booking.slot.reference == left and booking.status in OCCUPYING:
             return
         _, ehr = await self.visits.ehr_of(booking)
-        await ehr.tidy(replace(await self.visits.of(booking), reference=reference), self.timing.book)
+        await ehr.tidy(replace(await self.visits.of(booking), reference=left), self.timing.book)
 
     async def _untake(self, hold: Booking, moved_id: UUID) -> None:
         """A time that a move did not get; if the visit stands there after all, it keeps it."""
+        if hold.status not in NEVER_BOOKED:
+            return
         moved = (await self.reads.get(hold.tenant_id, [moved_id])).get(moved_id)
         if moved is None or moved.asked or await self._is_kept(hold):
             return

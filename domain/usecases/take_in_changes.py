@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from uuid import UUID
 
-from domain.audit import Actor, ActorKind
+from domain.audit import EHR
 from domain.booking import Booking, BookingStatus
 from domain.catalogue import OfferFilter
 from domain.changes import Change
@@ -29,13 +29,12 @@ from domain.ports import (
 from domain.slot import Slot, Span
 from domain.timing import Timing
 from domain.usecases.hints import Staff, hints_of
+from domain.usecases.keep_hold import release
 from domain.usecases.record import record
 from domain.usecases.sweep import NEVER_BOOKED, Sweep, tidy_later
 from domain.usecases.visits import Visits
 
 log = logging.getLogger(__name__)
-
-EHR = Actor(kind=ActorKind.EHR)
 
 AT_ONCE = 8
 NO_NUMBER = UUID(int=0)
@@ -240,8 +239,7 @@ class TakeInChanges:
         booking, slot = claim.booking, await self._slot_now(endpoint, staff, claim)
         for hold in await work.bookings.holds_in(booking.tenant_id, slot):
             if hold.moves_booking_id != booking.id:
-                released = hold.becomes(BookingStatus.RELEASED)
-                await record(work, released, EHR, self.clock.now(), action="booking.release")
+                await release(work, hold, EHR, self.clock.now())
         given = booking.becomes(BookingStatus.BOOKED, slot=slot, ehr_id=claim.held.ehr_id)
         await tidy_later(work.jobs, given, [booking.slot.reference], self.clock.now())
         return given

@@ -129,7 +129,7 @@ def test_a_visit_that_came_back_to_the_time_keeps_it(place: Place) -> None:
     back = place.run(place.hold(patient, home, moving_booking_id=booking.id))
     returned = place.run(place.reschedule(patient, moved, back.id, str(uuid4())))
     assert returned.slot.start == home.start
-    place.run(place.use.sweep.tidy(place.tenant.id, booking.id, home.reference))
+    place.run(place.use.sweep(place.tenant.id, booking.id, home.reference))
     [kept] = place.ground.taken_numbers("r4")[booking.id]
     assert kept.start * 60 == home.start.timestamp()
 
