@@ -40,7 +40,9 @@ class Looked(Collector):
 
 def _queue(depths: Sequence[Depth], now: datetime) -> Iterable[Metric]:
     count = GaugeMetricFamily("itb_jobs", "Jobs that are not done, by kind and state.", labels=["kind", "state"])
-    age = GaugeMetricFamily("itb_job_oldest_seconds", "Since when the oldest should have been done.", labels=["kind"])
+    age = GaugeMetricFamily(
+        "itb_job_oldest_seconds", "Seconds since the oldest should have been done.", labels=["kind"]
+    )
     for each in depths:
         count.add_metric([each.kind, each.state], each.count)
     for kind in dict.fromkeys(each.kind for each in depths):
@@ -51,7 +53,7 @@ def _queue(depths: Sequence[Depth], now: datetime) -> Iterable[Metric]:
 
 def _open(unknown: Unknown, now: datetime) -> Iterable[Metric]:
     count, oldest = unknown
-    told = "Since when an EHR owes an answer about the oldest of them."
+    told = "Seconds since an EHR owes an answer about the oldest of them."
     yield GaugeMetricFamily("itb_bookings_unknown", "Bookings that no EHR has answered for.", value=count)
     yield GaugeMetricFamily("itb_booking_unknown_oldest_seconds", told, value=_seconds(oldest, now))
 
