@@ -92,7 +92,9 @@ async def test_a_move_into_that_hour_whose_answer_was_lost_is_seen_to_be_done(fo
 
 @pytest.mark.parametrize("fold", [0, 1])
 async def test_by_patient_the_visit_is_found_in_its_own_hour(fold: int) -> None:
-    there = [told(1 - fold, id="other"), told(fold)]
+    number = {"system": "urn:oid:2.16.578.1.12.4.1.4.1", "value": "13815512300"}
+    hers = [*appointment()["participant"], {"actor": {"identifier": number}, "status": "accepted"}]
+    there = [told(1 - fold, id="other", participant=hers), told(fold, participant=hers)]
     async with speaking(bundle(), bundle(*there)) as (_, ihe):
         held = await ihe.look_up(at(fold), PATIENCE)
     assert held and held.ehr_id == "ap:1"
