@@ -174,7 +174,7 @@ async def postgres() -> AsyncIterator[str]:
 async def measured(engine: str, url: str, town: Town, size: Size) -> None:
     await upgrade(url)
     own = open_engine(url)
-    async with StartSqlWork(own, Sealing(SECRET))() as work:
+    async with StartSqlWork(own, Sealing(SECRET))("nord") as work:
         await work.catalogue.put_seed(Seed(tenant=make_tenant("nord")))
         await work.commit()
     await own.dispose()

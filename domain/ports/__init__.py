@@ -30,6 +30,7 @@ from domain.ports.outbox import Outbox, OutboxReads, Receiver
 from domain.ports.surroundings import Clock, Limiter, Pace
 from domain.ports.times import DayTimes, Shelf, Shelved, TimesCache
 from domain.ports.work import (
+    EVERY_TENANT,
     CatalogueWrites,
     Idempotency,
     Patients,
@@ -42,6 +43,7 @@ from domain.ports.work import (
 
 __all__ = [
     "DELIVER",
+    "EVERY_TENANT",
     "LET_GO",
     "AppointmentState",
     "BookingReads",

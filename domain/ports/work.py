@@ -21,6 +21,9 @@ from domain.ports.jobs import Jobs
 from domain.ports.news import Feeds
 from domain.ports.outbox import Outbox
 
+EVERY_TENANT = "*"
+"""Instead of a tenant's id: work that looks through what all tenants have, and belongs to none of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
@@ -123,4 +126,6 @@ class UnitOfWork(Protocol):
 
 
 class StartWork(Protocol):
-    def __call__(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
+    def __call__(self, tenant_id: str) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Work on that tenant's rows and nobody else's, or `EVERY_TENANT`."""
+        ...

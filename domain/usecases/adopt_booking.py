@@ -48,7 +48,7 @@ class AdoptBooking:
 
     async def _adopt(self, booking: Booking) -> None:
         """The patient is kept locked meanwhile, so that it is adopted once however often it is asked for."""
-        async with self.start_work() as work:
+        async with self.start_work(booking.tenant_id) as work:
             assert booking.patient_id is not None
             await work.bookings.of_patient_in(booking.tenant_id, booking.patient_id, booking.slot.span)
             if await work.bookings.get(booking.tenant_id, booking.id):

@@ -65,7 +65,7 @@ class RescheduleBooking:
         self, tenant: Tenant, actor: Actor, patient: Patient, request: ChangeRequest
     ) -> tuple[Booking, Booking | None]:
         changing = self.changing
-        async with changing.start_work() as work:
+        async with changing.start_work(tenant.id) as work:
             now = changing.clock.now()
             booking, known = await changing.booking(work, tenant, patient, request, "rescheduleBooking")
             assert request.hold_id is not None
@@ -151,7 +151,7 @@ class CancelBooking:
 
     async def _intend(self, tenant: Tenant, actor: Actor, patient: Patient, request: ChangeRequest) -> Booking:
         changing = self.changing
-        async with changing.start_work() as work:
+        async with changing.start_work(tenant.id) as work:
             now = changing.clock.now()
             booking, known = await changing.booking(work, tenant, patient, request, "cancelBooking")
             if booking.status is BookingStatus.CANCELLED or (known and booking.status is BookingStatus.UNKNOWN):

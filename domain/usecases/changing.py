@@ -108,7 +108,7 @@ class Changing:
         """Write the answer, unless `reconcile` was first; the last of `bookings` is the patient's own."""
         now = self.clock.now()
         try:
-            async with self.start_work() as work:
+            async with self.start_work(bookings[-1].tenant_id) as work:
                 await work.bookings.get(bookings[-1].tenant_id, bookings[-1].id, lock=True)  # as a repeat locks them
                 for booking in bookings:
                     told = event if booking is bookings[-1] else None
@@ -117,5 +117,5 @@ class Changing:
                 await work.commit()
             return bookings[-1]
         except StaleBooking:
-            async with self.start_work() as work:
+            async with self.start_work(bookings[-1].tenant_id) as work:
                 return await work.bookings.get(bookings[-1].tenant_id, bookings[-1].id) or bookings[-1]

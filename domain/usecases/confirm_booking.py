@@ -111,7 +111,7 @@ class ConfirmBooking:
         return await self._settle(booked, actor)
 
     async def _intend(self, tenant: Tenant, actor: Actor, patient: Patient, request: ConfirmRequest) -> Booking:
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             now = self.clock.now()
             hold = await self._hold(work, tenant, patient, request)
             if hold.status in ANSWERED or hold.status is BookingStatus.FAILED:
@@ -174,13 +174,13 @@ class ConfirmBooking:
         """Write the answer, unless `reconcile` was first; then what it wrote stands."""
         events = {BookingStatus.BOOKED: EventKind.BOOKED, BookingStatus.FAILED: EventKind.FAILED}
         try:
-            async with self.start_work() as work:
+            async with self.start_work(booking.tenant_id) as work:
                 action = f"booking.{booking.status.lower()}"
                 await record(work, booking, actor, self.clock.now(), action=action, event=events.get(booking.status))
                 await work.commit()
             return booking
         except StaleBooking:
-            async with self.start_work() as work:
+            async with self.start_work(booking.tenant_id) as work:
                 return await work.bookings.get(booking.tenant_id, booking.id) or booking
 
 

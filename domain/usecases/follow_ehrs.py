@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from domain.endpoint import Endpoint, News
 from domain.ports import (
+    EVERY_TENANT,
     Catalogue,
     Clock,
     EhrChange,
@@ -80,7 +81,7 @@ class FollowEhrs:
         missing = [place for place in endpoints if place not in self._known and only in (None, place)]
         if not missing and not await self.feeds.any_due(now):
             return 0
-        async with self.start_work() as work:
+        async with self.start_work(EVERY_TENANT) as work:
             await work.feeds.ensure(missing, now, self.timing.poll.total_seconds())
             feeds = await work.feeds.claim(self.owner, now, now + LEASE, AT_ONCE, only=only)
             await work.commit()
@@ -102,7 +103,7 @@ class FollowEhrs:
         except Exception:
             log.exception("changes at %s cannot be taken in", endpoint.id)
             heard = self._failed(feed)
-        async with self.start_work() as work:
+        async with self.start_work(feed.tenant_id) as work:
             if await work.feeds.finish(self.owner, heard, self.clock.now()):
                 await work.commit()
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from domain.ports import Clock, StartWork, UnitOfWork
+from domain.ports import EVERY_TENANT, Clock, StartWork, UnitOfWork
 
 DAY = timedelta(days=1)
 DONE_JOBS, DEAD_JOBS = DAY, 30 * DAY
@@ -29,7 +29,7 @@ class ForgetOld:
     async def _all(self, step: Step) -> int:
         gone = 0
         for _ in range(MOST_ROUNDS):
-            async with self.start_work() as work:
+            async with self.start_work(EVERY_TENANT) as work:
                 some = await step(work)
                 await work.commit()
             gone += some

@@ -70,7 +70,7 @@ class HearNotification:
         return known and hmac.compare_digest(given.encode(), signature.encode())
 
     async def _take(self, endpoint: Endpoint, notification: Notification, digest: str) -> Verdict:
-        async with self.start_work() as work:
+        async with self.start_work(endpoint.tenant_id) as work:
             now, place = self.clock.now(), (endpoint.tenant_id, endpoint.id)
             await work.feeds.ensure([place], now, self.timing.poll.total_seconds())
             if notification.events and not await work.feeds.notified(*place, digest, now):

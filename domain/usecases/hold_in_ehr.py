@@ -49,7 +49,7 @@ class HoldInEhr:
 
     async def _give_back(self, actor: Actor, taken: Booking) -> None:
         """With the reason, so that the same request is answered the same."""
-        async with self.start_work() as work:
+        async with self.start_work(taken.tenant_id) as work:
             hold = await work.bookings.get(taken.tenant_id, taken.id, lock=True)
             if hold and hold.status is BookingStatus.HELD:
                 gone = hold.becomes(BookingStatus.RELEASED, failure=SlotTaken.code.value)
@@ -59,7 +59,7 @@ class HoldInEhr:
     async def _keep(self, actor: Actor, taken: Taken, ehr_id: str | None) -> Booking:
         """Only holds that are still held: the visitor may have gone on to another one, or staff taken the time."""
         now, hold = self.clock.now(), taken.hold
-        async with self.start_work() as work:
+        async with self.start_work(hold.tenant_id) as work:
             own = await self._locked(work, hold, [hold.id, *taken.former])
             current = own.pop(hold.id, None)
             if current and ehr_id:

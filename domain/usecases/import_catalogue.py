@@ -32,7 +32,7 @@ class ImportCatalogue:
 
     async def __call__(self, seed: Seed) -> list[str]:
         """Import every endpoint; returns the ids of those that did not answer, whose part stays as it was."""
-        async with self.start_work() as work:
+        async with self.start_work(seed.tenant.id) as work:
             await work.catalogue.put_seed(seed)
             await work.commit()
         silent = []
@@ -42,7 +42,7 @@ class ImportCatalogue:
             except EhrUnavailable:
                 silent.append(endpoint.id)
                 continue
-            async with self.start_work() as work:
+            async with self.start_work(seed.tenant.id) as work:
                 await work.catalogue.merge(seed.tenant.id, enriched(endpoint, told, seed))
                 await work.commit()
         return silent

@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.audit import Actor
 from domain.booking import Booking, BookingStatus
 from domain.patient import Patient
-from domain.ports import Clock, StartWork, UnitOfWork
+from domain.ports import EVERY_TENANT, Clock, StartWork, UnitOfWork
 from domain.refusals import HoldNotFound, Refused
 from domain.tenant import Tenant
 from domain.timing import Timing
@@ -23,7 +23,7 @@ class ReleaseHold:
 
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient | None, hold_id: UUID) -> None:
         """Released, lapsed or never there in the end: all the same to the visitor. Raises `HoldNotFound`."""
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             own = await work.bookings.get(tenant.id, hold_id, lock=True)
             if own is None or not is_hold_of(own, patient) or _was_booked(own):
                 raise Refused(HoldNotFound())
@@ -40,7 +40,7 @@ class RenewHold:
 
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient, hold_id: UUID) -> None:
         """At login: longer, once, and from now on this patient's. A hold that is gone stays gone, without an error."""
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             now = self.clock.now()
             try:
                 own = await own_holds(work, tenant, patient, hold_id, now)
@@ -59,7 +59,7 @@ class ExpireHolds:
     clock: Clock
 
     async def __call__(self, limit: int = 200) -> int:
-        async with self.start_work() as work:
+        async with self.start_work(EVERY_TENANT) as work:
             expired = await work.bookings.expire_lapsed(self.clock.now(), limit)
             if expired:
                 await work.commit()

@@ -111,7 +111,7 @@ class Reconcile:
 
     async def _claim(self, tenant_id: str, booking_id: UUID) -> tuple[Booking, Booking | None] | None:
         """A lease over the look. Clearing away may outlast it and be done by two, which does no harm."""
-        async with self.start_work() as work:
+        async with self.start_work(tenant_id) as work:
             now = self.clock.now()
             booking = await work.bookings.get(tenant_id, booking_id, lock=True)
             if booking is None or booking.asked is None or booking.check_at is None or booking.check_at > now:
@@ -163,7 +163,7 @@ class Reconcile:
     async def _write(self, verdict: Verdict) -> bool:
         now = self.clock.now()
         try:
-            async with self.start_work() as work:
+            async with self.start_work(verdict.bookings[-1].tenant_id) as work:
                 own = verdict.bookings[-1]
                 await work.bookings.get(own.tenant_id, own.id, lock=True)  # before its hold, as whoever asks again does
                 for settled in verdict.bookings:
@@ -181,7 +181,7 @@ class Reconcile:
         empty = booking.empty_reads + self._is_settled(booking, endpoint)
         later = booking.unsettled(now + self.timing.check_interval, empty)
         try:
-            async with self.start_work() as work:
+            async with self.start_work(booking.tenant_id) as work:
                 if later.status is booking.status:
                     await work.bookings.save(later)
                 else:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from domain.ports import Clock, Job, StartWork
+from domain.ports import EVERY_TENANT, Clock, Job, StartWork
 from domain.usecases.run_jobs import Kind, RunJobs
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Recur:
         now = self.clock.now()
         if self.run_jobs.running(each.kind) or not await each.due(now):
             return False
-        async with self.start_work() as work:
+        async with self.start_work(EVERY_TENANT) as work:
             is_new = await work.jobs.enqueue(each.kind, {}, dedupe=stretch_of(now, each.every), run_at=now)
             await work.commit()
         return is_new

@@ -11,7 +11,7 @@ from random import uniform
 from traceback import format_tb, walk_tb
 from uuid import UUID, uuid4
 
-from domain.ports import Clock, Job, JobReads, StartWork, UnitOfWork
+from domain.ports import EVERY_TENANT, Clock, Job, JobReads, StartWork, UnitOfWork
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class RunJobs:
 
     async def _claimed(self, room: Mapping[str, int]) -> Sequence[Job]:
         claimed: list[Job] = []
-        async with self.start_work() as work:
+        async with self.start_work(EVERY_TENANT) as work:
             now = self.clock.now()
             for kind, places in room.items():
                 claimed += await work.jobs.claim(kind, self.worker, now, now + self.kinds[kind].lease, places)
@@ -123,7 +123,7 @@ class RunJobs:
             await self._failed(job, how, told)
 
     async def _finish(self, job: Job, finish: Finish | None) -> bool:
-        async with self.start_work() as work:
+        async with self.start_work(job.tenant_id or EVERY_TENANT) as work:
             if not await work.jobs.finish(job, self.worker, self.clock.now()):
                 return False
             if finish:
@@ -149,7 +149,7 @@ class RunJobs:
             self._count(job, "dead")
 
     async def _note(self, job: Job, told: str, wait: timedelta | None) -> bool:
-        async with self.start_work() as work:
+        async with self.start_work(job.tenant_id or EVERY_TENANT) as work:
             now = self.clock.now()
             is_ours = await work.jobs.fail(job, self.worker, now, told, now + wait if wait else None)
             await work.commit()
@@ -166,7 +166,7 @@ class RetryJob:
 
     async def __call__(self, id: UUID) -> bool:
         """Whether there was a dead job by that id; now it has all its attempts again."""
-        async with self.start_work() as work:
+        async with self.start_work(EVERY_TENANT) as work:
             is_there = await work.jobs.retry(id, self.clock.now())
             await work.commit()
         return is_there

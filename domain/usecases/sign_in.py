@@ -35,7 +35,7 @@ class SignIn:
 
     async def recognise(self, tenant: Tenant, identity: Identity) -> Viewer:
         """The patient behind an identity, made known to the tenant at first sight."""
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             patient = await work.patients.recognise(tenant.id, identity, uuid4())
             await work.commit()
         return Viewer(
@@ -57,7 +57,7 @@ class SignIn:
             last_seen_at=now,
             expires_at=now + ABSOLUTE,
         )
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             await work.sessions.add(session)
             await work.audit(
                 AuditEntry(
@@ -79,7 +79,7 @@ class SignIn:
         a page open is as idle as who closes it.
         """
         now = self.clock.now()
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             session = await work.sessions.get(tenant.id, _hash(secret))
             if session is None or now >= session.expires_at or now >= session.last_seen_at + IDLE:
                 return None

@@ -75,7 +75,7 @@ class TakeHold:
         Looked into before anything else, so that a repeat is answered even when the EHR is down by now.
         """
         now = self.clock.now()
-        async with self.start_work() as work:
+        async with self.start_work(asking.tenant.id) as work:
             own = await self._own(work, asking, now)
             same = next((each for each in own if _is_same(each, asking.request)), None)
             if known := await _remembered(work, asking, same.id if same else uuid4(), now):
@@ -101,7 +101,7 @@ class TakeHold:
         `in_ehr`: the EHR can keep times, too.
         """
         for slot in await self._fairest_first(asking.tenant, candidates):
-            async with self.start_work() as work:
+            async with self.start_work(asking.tenant.id) as work:
                 if taken := await self._taken(work, asking, replace(draft, slot=slot), details, in_ehr):
                     await work.commit()
                     return taken

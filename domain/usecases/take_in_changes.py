@@ -145,7 +145,7 @@ class TakeInChanges:
     async def look_at(self, endpoint: Endpoint) -> None:
         """Something changed there, and there is no telling what: everybody looks again."""
         change = Change(tenant_id=endpoint.tenant_id, endpoint_id=endpoint.id, at=self.clock.now())
-        async with self.start_work() as work:
+        async with self.start_work(change.tenant_id) as work:
             work.hint(change)
             await work.commit()
 
@@ -159,7 +159,7 @@ class TakeInChanges:
             endpoint, [(staff.of(c), None if c.appointment else c.span) for c in changes], self.clock.now()
         )
         if hints:
-            async with self.start_work() as work:
+            async with self.start_work(endpoint.tenant_id) as work:
                 for hint in hints:
                     work.hint(hint)
                 await work.commit()
@@ -196,7 +196,7 @@ class TakeInChanges:
     async def _written(self, endpoint: Endpoint, staff: Staff, claims: Sequence[Claim]) -> bool:
         """All or none; False when they are to be tried again: a time is occupied, or somebody wrote one meanwhile."""
         try:
-            async with self.start_work() as work:
+            async with self.start_work(endpoint.tenant_id) as work:
                 ends = [claim for claim in claims if claim.held.state in ENDS]
                 for claim in ends:
                     await self._end(work, claim)

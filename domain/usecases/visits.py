@@ -83,7 +83,7 @@ class Visits:
         return endpoint, self.ehrs.at(endpoint)
 
     async def _patient(self, booking: Booking) -> Patient:
-        async with self.start_work() as work:
+        async with self.start_work(booking.tenant_id) as work:
             patient = booking.patient_id and await work.patients.get(booking.tenant_id, booking.patient_id)
         if not patient:
             raise LookupError(f"booking {booking.id} has no patient")

@@ -36,10 +36,13 @@ def _nobody_works() -> None:
 
 
 class SqlWork:
-    """`committed` is what has changed by it, to be told once its connection is free again; `queued`, whether jobs have
-    been added."""
+    """`tenant_id` is whose rows it is about.
 
-    def __init__(self, connection: AsyncConnection, sealing: Sealing, clock: Clock) -> None:
+    `committed` is what has changed by it, to be told once its connection is free; `queued`, whether jobs were added.
+    """
+
+    def __init__(self, tenant_id: str, connection: AsyncConnection, sealing: Sealing, clock: Clock) -> None:
+        self.tenant_id = tenant_id
         self._connection = connection
         self.committed: list[Heard] = []
         self.queued = False
@@ -99,11 +102,11 @@ class StartSqlWork:
         self._turn: AbstractAsyncContextManager[object] = asyncio.Lock() if one_at_a_time else nullcontext()
 
     @asynccontextmanager
-    async def __call__(self) -> AsyncIterator[SqlWork]:
+    async def __call__(self, tenant_id: str) -> AsyncIterator[SqlWork]:
         work: SqlWork | None = None
         try:
             async with self._turn, connected(self._engine) as connection:
-                work = SqlWork(connection, self._sealing, self._clock)
+                work = SqlWork(tenant_id, connection, self._sealing, self._clock)
                 yield work
         finally:
             if work and work.queued:

@@ -130,7 +130,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
     await upgrade(url)
     engine = open_engine(url)
     endpoint = Endpoint(tenant_id=T, id="ehr", dialect=Dialect.R4, base_url="http://ehr.example")
-    async with StartSqlWork(engine, Sealing("s" * 32))() as work:
+    async with StartSqlWork(engine, Sealing("s" * 32))(T) as work:
         await work.catalogue.put_seed(Seed(tenant=TENANT, endpoints=[endpoint], areas=[AREA]))
         await work.catalogue.merge(T, IMPORT)
         await work.commit()

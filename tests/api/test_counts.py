@@ -63,7 +63,7 @@ def statements() -> Iterator[list[str]]:
 
 async def put_catalogue(database_url: str, clinics: int) -> None:
     engine = open_engine(database_url)
-    async with StartSqlWork(engine, Sealing(SECRET))() as work:
+    async with StartSqlWork(engine, Sealing(SECRET))(T) as work:
         await work.catalogue.put_seed(make_seed(T))
         await work.catalogue.merge(T, make_import(T, clinics, treatments=10, practitioners=3))
         await work.commit()
@@ -168,7 +168,7 @@ async def put_bookings(url: str, patient_id: UUID, count: int) -> None:
     engine = open_engine(url)
     offers = await SqlCatalogue(engine).offerings("nordhelse", OfferFilter())
     now = datetime.now(UTC).replace(microsecond=0)
-    async with StartSqlWork(engine, Sealing(SECRET))() as work:
+    async with StartSqlWork(engine, Sealing(SECRET))("nordhelse") as work:
         for n in range(count):
             offering, start = offers[n * len(offers) // count], now + timedelta(days=count + n)
             time = FoundTime(

@@ -51,7 +51,7 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
     engine = open_engine(url)
     async with scripted(GOOD) as (ehr, _):
         endpoint = endpoint_at(ehr.url)
-        async with StartSqlWork(engine, Sealing("s" * 32), SystemClock())() as work:
+        async with StartSqlWork(engine, Sealing("s" * 32), SystemClock())("t") as work:
             tenant = Tenant(id="t", slug="t", name="T")
             await work.catalogue.put_seed(Seed(tenant=tenant, endpoints=[endpoint], areas=[]))
             await work.commit()

@@ -81,7 +81,7 @@ async def settled_against_a_repeat(place: Place, write: Writer) -> None:
     asked = place.change(patient, booking, "moved", hold_id=hold.id)
     moving = await place.use.reschedule_booking._intend(place.tenant, place.actor(patient), patient, asked)
     assert moving[1] is not None
-    async with place.use.reconcile.start_work() as repeat:
+    async with place.use.reconcile.start_work(place.tenant.id) as repeat:
         await repeat.bookings.get(place.tenant.id, booking.id, lock=True)
         settling = asyncio.ensure_future(write(place, *moved_to(moving[0], moving[1])))
         await until(lambda: waits_for_a_lock(place))

@@ -25,10 +25,10 @@ class Stopped:
 async def start(engine: AsyncEngine) -> AsyncIterator[StartSqlWork]:
     """Units of work over a database with two tenants."""
     start = StartSqlWork(engine, Sealing(SECRET), Stopped())
-    async with start() as work:
-        for tenant_id in TENANTS:
+    for tenant_id in TENANTS:
+        async with start(tenant_id) as work:
             await work.catalogue.put_seed(Seed(tenant=make_tenant(tenant_id)))
-        await work.commit()
+            await work.commit()
     yield start
 
 

@@ -142,10 +142,12 @@ async def test_due_are_open_questions_whose_time_has_come_oldest_first(start, re
 
 
 async def test_a_patients_bookings_are_known_by_our_ids_and_by_any_record_systems(start, reads, statements):
-    async with start() as work:
+    async with start("nord") as work:
         own, other = make_identity(), make_identity(subject="ola", national_id=None)
         kari = (await work.patients.recognise("nord", own, an_id("kari"))).id
         ola = (await work.patients.recognise("nord", other, an_id("ola"))).id
+        await work.commit()
+    async with start("syd") as work:
         await work.patients.recognise("syd", own, kari)
         await work.commit()
     await put(

@@ -23,21 +23,22 @@ FREE = [status for status in BookingStatus if status not in OCCUPYING]
 
 
 async def hold(start: StartSqlWork, *args, **more) -> bool:
-    async with start() as work:
-        held = await work.bookings.hold(make_booking(*args, **more), NOW)
+    booking = make_booking(*args, **more)
+    async with start(booking.tenant_id) as work:
+        held = await work.bookings.hold(booking, NOW)
         await work.commit()
         return held
 
 
 async def put(start: StartSqlWork, booking) -> None:
     """Into the table, in any status."""
-    async with start() as work:
+    async with start(booking.tenant_id) as work:
         await work._connection.execute(insert(BOOKING).values(values_of(booking)))
         await work.commit()
 
 
 async def save(start: StartSqlWork, booking) -> bool:
-    async with start() as work:
+    async with start(booking.tenant_id) as work:
         saved = await work.bookings.save(booking)
         await work.commit()
         return saved
@@ -92,7 +93,7 @@ async def test_a_45_minute_visit_moves_by_15_minutes_while_others_are_refused(st
     assert not await hold(start, "stranger", at(10, 15), 45)
     assert await hold(start, "move", at(10, 15), 45, moves_booking_id=visit.id)
     assert not await hold(start, "stranger", at(10, 45), 15), "the hold made to move keeps the new time"
-    async with start() as work:
+    async with start("nord") as work:
         move = await work.bookings.get("nord", an_id("move"))
         assert await work.bookings.save(move.becomes(S.RELEASED))
         assert await work.bookings.save(moved(visit, at(10, 15)))
@@ -113,11 +114,11 @@ async def test_a_refused_save_leaves_the_unit_of_work_usable(start):
     visit = make_booking("visit", status=S.BOOKED)
     await put(start, visit)
     await hold(start, "other", at(11))
-    async with start() as work:
+    async with start("nord") as work:
         assert not await work.bookings.save(moved(visit, at(11)))
         assert await work.bookings.save(moved(visit, at(12)))
         await work.commit()
-    async with start() as work:
+    async with start("nord") as work:
         assert (await work.bookings.get("nord", visit.id)).slot.start == at(12)
 
 
@@ -132,7 +133,7 @@ async def test_a_lapsed_hold_gives_way_and_its_history_says_so(start):
     await hold(start, "lapsed", expires_at=NOW)
     await hold(start, "lapsed", expires_at=NOW, tenant_id="syd")
     assert await hold(start, "next", at(10, 15))
-    async with start() as work:
+    async with start("nord") as work:
         lapsed = await work.bookings.get("nord", an_id("lapsed"))
         assert (lapsed.status, lapsed.version) == (S.EXPIRED, 2)
         assert (await work.bookings.get("syd", an_id("lapsed"))).status is S.HELD
@@ -149,9 +150,9 @@ async def test_a_lapsed_hold_gives_way_and_its_history_says_so(start):
 
 async def test_what_is_rolled_back_expires_nothing(start):
     await hold(start, "lapsed", expires_at=NOW)
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.bookings.hold(make_booking("next"), NOW)
-    async with start() as work:
+    async with start("nord") as work:
         assert (await work.bookings.get("nord", an_id("lapsed"))).status is S.HELD
         assert (await work._connection.execute(select(AUDIT))).all() == []
 
@@ -161,7 +162,7 @@ async def test_a_lapsed_hold_also_gives_way_to_a_move(start):
     await put(start, visit)
     await hold(start, "lapsed", at(11), expires_at=NOW)
     assert await save(start, moved(visit, at(11)))
-    async with start() as work:
+    async with start("nord") as work:
         assert (await work.bookings.get("nord", an_id("lapsed"))).status is S.EXPIRED
 
 

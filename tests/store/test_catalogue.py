@@ -36,7 +36,7 @@ def catalogue(engine) -> SqlCatalogue:
 async def fill(start, tenant_id="nord", **changes) -> Any:
     found = make_import(tenant_id)
     found = replace(found, **changes)
-    async with start() as work:
+    async with start(tenant_id) as work:
         await work.catalogue.put_seed(make_seed(tenant_id))
         await work.catalogue.merge(tenant_id, found)
         await work.commit()
@@ -82,7 +82,7 @@ def every_read(catalogue: SqlCatalogue, clinics: int) -> dict[str, Callable[[], 
 
 @pytest.mark.parametrize("clinics", [2, 20])
 async def test_every_read_is_one_statement(start, catalogue, statements, clinics):
-    async with start() as work:
+    async with start("nord") as work:
         await work.catalogue.put_seed(make_seed("nord"))
         await work.catalogue.merge("nord", make_import("nord", clinics=clinics, treatments=4))
         await work.commit()
@@ -193,7 +193,7 @@ async def walked(read, size: int, backward: bool) -> list[Any]:
 
 @pytest.mark.parametrize("backward", [False, True])
 async def test_pages_meet_without_gap_or_overlap(start, catalogue, backward):
-    async with start() as work:
+    async with start("nord") as work:
         await work.catalogue.put_seed(make_seed("nord"))
         found = make_import("nord", clinics=5, treatments=4)
         # Equal names: only the id tells them apart.

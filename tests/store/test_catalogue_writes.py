@@ -36,14 +36,14 @@ def catalogue(engine) -> SqlCatalogue:
 
 
 async def seed(start, *seeds: Seed) -> None:
-    async with start() as work:
-        for each in seeds:
+    for each in seeds:
+        async with start(each.tenant.id) as work:
             await work.catalogue.put_seed(each)
-        await work.commit()
+            await work.commit()
 
 
 async def merge(start, tenant_id: str, *imports: Any) -> None:
-    async with start() as work:
+    async with start(tenant_id) as work:
         for each in imports:
             await work.catalogue.merge(tenant_id, each)
         await work.commit()
@@ -51,7 +51,7 @@ async def merge(start, tenant_id: str, *imports: Any) -> None:
 
 async def edit(start, table, id_column, id, edited: Sequence[str], **values: Any) -> None:
     """What the back office does."""
-    async with start() as work:
+    async with start("nord") as work:
         change = update(table).where(table.c.tenant_id == "nord", id_column == id)
         await work._connection.execute(change.values(edited=tuple(edited), **values))
         await work.commit()
@@ -192,7 +192,7 @@ async def test_a_withdrawn_clinic_gives_its_slug_free(start, catalogue):
 
 async def test_an_import_cannot_write_into_another_tenant(start):
     await seed(start, make_seed("nord"), make_seed("syd"))
-    async with start() as work:
+    async with start("nord") as work:
         with pytest.raises(ValueError, match="not all of tenant nord"):
             await work.catalogue.merge("nord", make_import("syd"))
 

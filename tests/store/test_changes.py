@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import groupby
 
 import pytest
 from sqlalchemy import func, select, text
@@ -36,10 +37,11 @@ def a_change(name: str = "p1", tenant: str = "nord", patient: str | None = None,
 
 
 async def write(start: StartSqlWork, *changes: Change) -> None:
-    async with start() as work:
-        for change in changes:
-            work.hint(change)
-        await work.commit()
+    for tenant_id, own in groupby(changes, lambda change: change.tenant_id):
+        async with start(tenant_id) as work:
+            for change in own:
+                work.hint(change)
+            await work.commit()
 
 
 async def after(log: SqlChangeLog, mark: Mark, count: int) -> list[Heard]:
@@ -94,7 +96,7 @@ async def test_pages_of_the_log_leave_nothing_out(start, engine):
 async def test_what_was_rolled_back_is_not_told(start, engine):
     log = SqlChangeLog(engine)
     before = await log.latest()
-    async with start() as work:
+    async with start("nord") as work:
         work.hint(a_change())
     assert await log.after(before, 10) == []
 
@@ -189,7 +191,7 @@ async def test_the_newest_change_stays_so_that_numbers_go_on(start, engine):
 
 
 async def a_patient(start: StartSqlWork) -> None:
-    async with start() as work:
+    async with start("nord") as work:
         await work.patients.recognise("nord", make_identity(), an_id("kari"))
         await work.commit()
 
@@ -198,13 +200,13 @@ async def test_a_booking_that_moves_tells_of_the_time_it_left(start, engine):
     """The old time is free again, and nothing else in the row knows it any more."""
     await a_patient(start)
     booked = make_booking("b", status=BookingStatus.BOOKED, patient_id=an_id("kari"))
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.bookings.hold(booked, NOW)
         await work.commit()
     log = SqlChangeLog(engine)
     before = await log.latest()
     later = replace(booked.slot, start=at(14), end=at(14, 30), practitioner_id=an_id("p2"))
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.bookings.save(replace(booked, slot=later, version=2))
         await work.commit()
     [left] = [c for c in told(await after(log, before, 1)) if c.booking_id is None]
@@ -214,20 +216,20 @@ async def test_a_booking_that_moves_tells_of_the_time_it_left(start, engine):
 async def test_lapsed_holds_are_let_go_of_and_told(start, engine):
     lapsed = make_booking("lapsed", expires_at=NOW - timedelta(seconds=1))
     alive = make_booking("alive", at(12), expires_at=NOW + timedelta(minutes=1))
-    async with start() as work:
-        for hold in (lapsed, alive, replace(lapsed, tenant_id="syd")):
+    for hold in (lapsed, alive, replace(lapsed, tenant_id="syd")):
+        async with start(hold.tenant_id) as work:
             assert await work.bookings.hold(hold, NOW - timedelta(minutes=5))
-        await work.commit()
+            await work.commit()
     log = SqlChangeLog(engine)
     before = await log.latest()
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.bookings.expire_lapsed(NOW, 10) == 2
         await work.commit()
     assert {(c.tenant_id, c.booking_id) for c in told(await after(log, before, 2))} == {
         ("nord", lapsed.id),
         ("syd", lapsed.id),
     }
-    async with start() as work:
+    async with start("nord") as work:
         assert (await work.bookings.get("nord", lapsed.id)).status is BookingStatus.EXPIRED
         assert (await work.bookings.get("nord", alive.id)).status is BookingStatus.HELD
         assert await work.bookings.expire_lapsed(NOW, 10) == 0

@@ -41,7 +41,7 @@ def an_event(name: str = "b") -> Event:
 
 
 async def tell(start: StartSqlWork, event: Event) -> None:
-    async with start() as work:
+    async with start(event.tenant_id) as work:
         await work.tell(event)
         await work.commit()
 
@@ -90,7 +90,7 @@ async def test_an_event_that_is_forgotten_meanwhile_is_no_news(town: Town) -> No
     listening = Listening()
     process = delivering(town, listening)
     await tell(town.start, an_event())
-    async with town.start() as work:
+    async with town.start("nord") as work:
         assert await work.outbox.forget(NOW + timedelta(seconds=1), 10) == 1
         await work.commit()
     await round_of(process)

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from domain.catalogue import Seed
 from domain.endpoint import Dialect, Endpoint
-from domain.ports import Feed
+from domain.ports import EVERY_TENANT, Feed
 from integrations.store.catalogue import SqlCatalogue
 from integrations.store.engine import connected
 from integrations.store.feeds import SqlFeedReads
@@ -25,11 +25,18 @@ def an_endpoint(tenant_id: str) -> Endpoint:
     return Endpoint(tenant_id=tenant_id, id="fjord", dialect=Dialect.IHE, base_url="https://ehr.example")
 
 
+async def two_endpoints(start: StartSqlWork) -> None:
+    for tenant_id in TENANTS:
+        async with start(tenant_id) as work:
+            seed = Seed(tenant=make_tenant(tenant_id), endpoints=[an_endpoint(tenant_id)])
+            await work.catalogue.put_seed(seed)
+            await work.commit()
+
+
 @pytest.fixture
 async def feeds(start: StartSqlWork) -> StartSqlWork:
-    async with start() as work:
-        for tenant_id in TENANTS:
-            await work.catalogue.put_seed(Seed(tenant=make_tenant(tenant_id), endpoints=[an_endpoint(tenant_id)]))
+    await two_endpoints(start)
+    async with start(PLACE[0]) as work:
         await work.feeds.ensure([PLACE], NOW, 15.0)
         await work.commit()
     return start
@@ -46,21 +53,21 @@ async def test_whether_any_is_due_counts_who_has_none_yet_and_nobody_who_is_swit
         await connection.commit()
     assert not await reads.any_due(NOW)
     assert await reads.any_due(LATER)
-    async with feeds() as work:
+    async with feeds("nord") as work:
         await work.catalogue.put_seed(Seed(tenant=make_tenant("nord"), endpoints=[]))
         await work.commit()
     assert not await reads.any_due(LATER)
 
 
 async def claim(start: StartSqlWork, owner: str, now=NOW, **more) -> list[Feed]:
-    async with start() as work:
+    async with start(EVERY_TENANT) as work:
         claimed = await work.feeds.claim(owner, now, now + timedelta(seconds=60), 10, **more)
         await work.commit()
     return list(claimed)
 
 
 async def finish(start: StartSqlWork, owner: str, feed: Feed, now=NOW) -> bool:
-    async with start() as work:
+    async with start(feed.tenant_id) as work:
         done = await work.feeds.finish(owner, feed, now)
         await work.commit()
     return done
@@ -72,9 +79,8 @@ async def test_one_of_many_gets_a_feed(feeds):
 
 
 async def test_many_feeds_are_made_by_one_statement(start, statements):
-    async with start() as work:
-        for tenant_id in TENANTS:
-            await work.catalogue.put_seed(Seed(tenant=make_tenant(tenant_id), endpoints=[an_endpoint(tenant_id)]))
+    await two_endpoints(start)
+    async with start(EVERY_TENANT) as work:
         with statements() as seen:
             await work.feeds.ensure([(tenant_id, "fjord") for tenant_id in TENANTS], NOW, 15.0)
         await work.feeds.ensure([], NOW, 15.0)
@@ -98,7 +104,7 @@ async def test_every_served_tenants_endpoints_are_one_statement(feeds, engine, s
 async def test_a_feed_that_exists_is_left_as_it_is(feeds):
     [feed] = await claim(feeds, "one")
     assert await finish(feeds, "one", replace(feed, due_at=LATER, interval=30.0, seen=("Slot/1/2",)))
-    async with feeds() as work:
+    async with feeds("nord") as work:
         await work.feeds.ensure([PLACE, ("syd", "fjord")], NOW, 15.0)
         await work.commit()
     [again] = await claim(feeds, "one", LATER, only=PLACE)
@@ -124,7 +130,7 @@ async def test_a_lease_that_ran_out_is_somebody_elses(feeds):
 
 async def test_a_wish_made_while_it_is_asked_is_not_lost(feeds):
     [feed] = await claim(feeds, "one")
-    async with feeds() as work:
+    async with feeds("nord") as work:
         await work.feeds.request(*PLACE, NOW)
         await work.commit()
     await finish(feeds, "one", replace(feed, due_at=LATER))
@@ -138,7 +144,7 @@ async def test_a_feed_of_another_endpoint_is_left_alone(feeds):
 
 
 async def test_the_same_body_is_news_once_at_each_endpoint(feeds):
-    async with feeds() as work:
+    async with feeds("nord") as work:
         assert await work.feeds.notified(*PLACE, "digest", NOW)
         assert not await work.feeds.notified(*PLACE, "digest", NOW)
         assert await work.feeds.notified("syd", "fjord", "digest", NOW)
@@ -146,7 +152,7 @@ async def test_the_same_body_is_news_once_at_each_endpoint(feeds):
 
 
 async def test_numbers_of_events_never_go_back(feeds):
-    async with feeds() as work:
+    async with feeds("nord") as work:
         assert await work.feeds.advance(*PLACE, "sub", 5) is None
         assert await work.feeds.advance(*PLACE, "sub", 4) == 5
         assert await work.feeds.advance(*PLACE, "sub", 6) == 5
@@ -157,7 +163,7 @@ async def test_numbers_of_events_never_go_back(feeds):
 
 async def test_what_was_heard_meanwhile_is_not_written_over(feeds):
     [feed] = await claim(feeds, "one")
-    async with feeds() as work:
+    async with feeds("nord") as work:
         await work.feeds.advance(*PLACE, "sub", 9)
         await work.commit()
     await finish(feeds, "one", replace(feed, due_at=NOW, hooks={"Slot": "sub"}))

@@ -38,7 +38,7 @@ async def test_what_is_committed_is_told_though_the_caller_has_left(start, engin
         told.extend(heard)
 
     async def change() -> None:
-        async with StartSqlWork(engine, Sealing(SECRET), Stopped(), slowly)() as work:
+        async with StartSqlWork(engine, Sealing(SECRET), Stopped(), slowly)("nord") as work:
             work.hint(Change(tenant_id="nord", endpoint_id="fjord", at=NOW))
             await work.commit()
 
@@ -64,13 +64,13 @@ async def test_the_next_writer_does_not_wait_for_what_is_told(start, engine: Asy
     starting = StartSqlWork(engine, Sealing(SECRET), Stopped(), hangs)
 
     async def change() -> None:
-        async with starting() as work:
+        async with starting("nord") as work:
             work.hint(Change(tenant_id="nord", endpoint_id="fjord", at=NOW))
             await work.commit()
 
     first = asyncio.create_task(change())
     await asyncio.sleep(0.1)
-    async with asyncio.timeout(60), starting() as work:
+    async with asyncio.timeout(60), starting("nord") as work:
         await work.commit()
     gate.set()
     await first
@@ -91,7 +91,7 @@ async def followed(start, engine: AsyncEngine) -> AsyncIterator[tuple[StartSqlWo
     log = SqlChangeLog(engine)
     news = News(MemoryTimes(), MemoryBus(), log)
     starting = StartSqlWork(engine, Sealing(SECRET), Stopped(), news.spread)
-    async with starting() as work:
+    async with starting("nord") as work:
         await work.patients.recognise("nord", make_identity(), KARI)
         await work.commit()
     await book(starting, "first", 10)
@@ -129,7 +129,7 @@ class Screen:
 
 async def book(start: StartSqlWork, name: str, hour: int) -> None:
     booking = make_booking(name, at(hour), status=BookingStatus.BOOKED, patient_id=KARI)
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.bookings.hold(booking, NOW)
         work.hint(Change(tenant_id="nord", endpoint_id="fjord", at=NOW, booking_id=booking.id, patient_id=KARI))
         await work.commit()
@@ -154,7 +154,7 @@ async def test_a_quiet_screen_is_not_begun_anew_when_the_log_is_cut(followed, en
     log = SqlChangeLog(engine)
     for number in range(5):
         before = await log.latest()
-        async with start() as work:
+        async with start("syd") as work:
             work.hint(Change(tenant_id="syd", endpoint_id="fjord", at=NOW, practitioner_id=an_id(f"p{number}")))
             await work.commit()
 

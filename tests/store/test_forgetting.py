@@ -37,7 +37,7 @@ async def left(engine: AsyncEngine, statement: str) -> Sequence[Any]:
 async def hold(start: StartSqlWork, name: str, number: int, *then: BookingStatus, **more: Any) -> Booking:
     """Each at a practitioner of its own, gone through these statuses."""
     booking = make_booking(name, practitioner=f"p{number}", **more)
-    async with start() as work:
+    async with start(booking.tenant_id) as work:
         assert await record(work, booking, SYSTEM, NOW, action="booking.hold", is_new=True)
         for status in then:
             booking = booking.becomes(status)
@@ -77,12 +77,12 @@ async def test_a_hold_that_moved_a_booking_outlives_the_key_of_the_request(start
 
 
 async def test_keys_are_forgotten_when_they_would_be_new_again(start, engine) -> None:
-    async with start() as work:
+    async with start("nord") as work:
         said = Remembered(input_hash="h", booking_id=an_id("b"))
         assert await work.idempotency.remember("nord", "kari", "confirm", "key", said, NOW) is None
         await work.commit()
     assert await forget_at(start, NOW + 2 * DAY - MINUTE) == 0
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.idempotency.remember("nord", "kari", "confirm", "key", said, NOW + 2 * DAY - MINUTE) == said
     assert await forget_at(start, NOW + 2 * DAY) == 1
     assert await left(engine, "SELECT key FROM idempotency") == []
@@ -90,7 +90,7 @@ async def test_keys_are_forgotten_when_they_would_be_new_again(start, engine) ->
 
 async def test_sessions_are_forgotten_when_they_have_ended(start, engine) -> None:
     times = {"authenticated_at": NOW, "created_at": NOW, "last_seen_at": NOW}
-    async with start() as work:
+    async with start("nord") as work:
         await work.patients.recognise("nord", make_identity(), an_id("kari"))
         for hours in (8, 9):
             session = Session(tenant_id="nord", id=f"{hours}", patient_id=an_id("kari"), expires_at=NOW, **times)
@@ -101,7 +101,7 @@ async def test_sessions_are_forgotten_when_they_have_ended(start, engine) -> Non
 
 
 async def test_events_are_forgotten_after_a_week_done_jobs_after_a_day_dead_ones_after_a_month(start, engine) -> None:
-    async with start() as work:
+    async with start("nord") as work:
         for n in range(3):
             id = an_id(f"event {n}")
             await work.tell(Event(tenant_id="nord", kind=EventKind.BOOKED, booking_id=id, version=1, at=NOW, id=id))
@@ -124,7 +124,7 @@ async def test_events_are_forgotten_after_a_week_done_jobs_after_a_day_dead_ones
 async def test_much_is_forgotten_a_few_rows_at_a_time(start, statements, monkeypatch: pytest.MonkeyPatch) -> None:
     """No transaction keeps the writer's turn for long."""
     monkeypatch.setattr(forget, "AT_ONCE", 2)
-    async with start() as work:
+    async with start("nord") as work:
         for n in range(5):
             said = Remembered(input_hash="h", booking_id=an_id("b"))
             await work.idempotency.remember("nord", "kari", "confirm", f"{n}", said, NOW)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.audit import SYSTEM, AuditEntry
 from domain.events import Event, EventKind
-from domain.ports import DELIVER, Job
+from domain.ports import DELIVER, EVERY_TENANT, Job
 from integrations.store.engine import open_engine
 from integrations.store.jobs import SqlJobReads
 from integrations.store.outbox import SqlOutboxReads
@@ -28,7 +28,7 @@ SOON = NOW + timedelta(seconds=30)
 async def queue(
     start: StartSqlWork, *names: str, kind: str = "sweep", at: datetime = NOW, tenant: str = "nord"
 ) -> None:
-    async with start() as work:
+    async with start(tenant) as work:
         for name in names:
             assert await work.jobs.enqueue(kind, {"name": name}, tenant_id=tenant, dedupe=name, run_at=at)
         await work.commit()
@@ -37,21 +37,21 @@ async def queue(
 async def claim(
     start: StartSqlWork, worker: str, now: datetime = NOW, limit: int = 10, kind: str = "sweep"
 ) -> Sequence[Job]:
-    async with start() as work:
+    async with start(EVERY_TENANT) as work:
         claimed = await work.jobs.claim(kind, worker, now, now + (SOON - NOW), limit)
         await work.commit()
     return claimed
 
 
 async def finish(start: StartSqlWork, job: Job, worker: str, now: datetime = NOW) -> bool:
-    async with start() as work:
+    async with start(job.tenant_id or EVERY_TENANT) as work:
         done = await work.jobs.finish(job, worker, now)
         await work.commit()
     return done
 
 
 async def fail(start: StartSqlWork, job: Job, worker: str, again_at: datetime | None, now: datetime = NOW) -> bool:
-    async with start() as work:
+    async with start(job.tenant_id or EVERY_TENANT) as work:
         noted = await work.jobs.fail(job, worker, now, "OSError at ehr.py:7", again_at)
         await work.commit()
     return noted
@@ -66,10 +66,10 @@ async def depth(engine: AsyncEngine, now: datetime = NOW) -> dict[str, int]:
 
 
 async def test_a_job_is_gone_with_the_work_that_made_it_necessary(start, engine):
-    async with start() as work:
+    async with start(EVERY_TENANT) as work:
         await work.jobs.enqueue("sweep", {}, dedupe="one", run_at=NOW)
     assert await claim(start, "worker") == []
-    async with start() as work:
+    async with start(EVERY_TENANT) as work:
         assert await work.jobs.enqueue("sweep", {}, dedupe="one", run_at=NOW)
         await work.commit()
     assert len(await claim(start, "worker")) == 1
@@ -77,7 +77,7 @@ async def test_a_job_is_gone_with_the_work_that_made_it_necessary(start, engine)
 
 async def test_the_same_job_is_queued_once_for_each_tenant_and_kind(start):
     await queue(start, "same")
-    async with start() as work:
+    async with start("nord") as work:
         assert not await work.jobs.enqueue("sweep", {"name": "again"}, tenant_id="nord", dedupe="same", run_at=NOW)
         await work.commit()
     await queue(start, "same", kind="other")
@@ -89,7 +89,7 @@ async def test_what_was_done_is_not_queued_again(start):
     await queue(start, "same")
     [job] = await claim(start, "worker")
     assert await finish(start, job, "worker")
-    async with start() as work:
+    async with start("nord") as work:
         assert not await work.jobs.enqueue("sweep", {}, tenant_id="nord", dedupe="same", run_at=NOW)
 
 
@@ -156,7 +156,7 @@ async def test_the_effect_of_a_job_is_written_with_its_end_or_not_at_all(start, 
     [taken] = await claim(start, "other", SOON)
     entry = AuditEntry(tenant_id="nord", at=NOW, actor=SYSTEM, action="swept", target="booking", target_id=an_id("b"))
     for job, worker in ((lost, "slow"), (taken, "other"), (lost, "slow")):
-        async with start() as work:
+        async with start("nord") as work:
             if await work.jobs.finish(job, worker, SOON):
                 await work.audit(entry)
                 await work.commit()
@@ -183,7 +183,7 @@ async def test_a_failed_attempt_is_repeated_when_it_is_time_and_given_up_when_th
 async def test_a_dead_job_is_done_after_all_when_somebody_says_so(start, engine):
     await queue(start, "one")
     [job] = await claim(start, "worker")
-    async with start() as work:
+    async with start(EVERY_TENANT) as work:
         assert not await work.jobs.retry(job.id, NOW)
         await work.jobs.fail(job, "worker", NOW, "why", None)
         assert not await work.jobs.retry(uuid4(), NOW)
@@ -198,7 +198,7 @@ async def test_attempts_that_begin_anew_are_not_mistaken_for_those_before(start)
     [lost] = await claim(start, "slow")
     [failed] = await claim(start, "other", SOON)
     await fail(start, failed, "other", None, SOON)
-    async with start() as work:
+    async with start(EVERY_TENANT) as work:
         assert await work.jobs.retry(lost.id, SOON)
         await work.commit()
     [anew] = await claim(start, "third", SOON)
@@ -244,10 +244,10 @@ async def test_the_queue_is_asked_by_its_index(start, engine):
 
 async def test_an_event_comes_with_the_job_that_delivers_it(start, engine):
     event = Event(tenant_id="syd", kind=EventKind.BOOKED, booking_id=an_id("b"), version=2, at=NOW)
-    async with start() as work:
+    async with start("syd") as work:
         await work.tell(event)
     assert await claim(start, "worker", kind=DELIVER) == []
-    async with start() as work:
+    async with start("syd") as work:
         await work.tell(event)
         await work.commit()
     [job] = await claim(start, "worker", kind=DELIVER)
@@ -255,7 +255,7 @@ async def test_an_event_comes_with_the_job_that_delivers_it(start, engine):
     reads = SqlOutboxReads(engine)
     assert await reads.event("syd", event.id) == event
     assert await reads.event("nord", event.id) is None
-    async with start() as work:
+    async with start("syd") as work:
         await work.outbox.delivered("syd", event.id, SOON)
         await work.commit()
     assert await counted(engine, "SELECT count(*) FROM outbox WHERE delivered_at IS NOT NULL") == 1
@@ -264,12 +264,12 @@ async def test_an_event_comes_with_the_job_that_delivers_it(start, engine):
 async def test_workers_are_told_of_jobs_when_they_are_committed(engine, start):
     rung: list[str] = []
     starting = StartSqlWork(engine, Sealing(SECRET), Stopped(), jobs_added=lambda: rung.append("rung"))
-    async with starting() as work:
+    async with starting(EVERY_TENANT) as work:
         await work.jobs.enqueue("sweep", {}, dedupe="rolled back", run_at=NOW)
-    async with starting() as work:
+    async with starting(EVERY_TENANT) as work:
         await work.commit()
     assert rung == []
-    async with starting() as work:
+    async with starting(EVERY_TENANT) as work:
         await work.jobs.enqueue("sweep", {}, dedupe="one", run_at=NOW)
         await work.commit()
         assert rung == []
@@ -284,7 +284,7 @@ async def test_old_jobs_are_forgotten_a_few_at_a_time(start, engine):
         elif job.payload["name"] != "open":
             await finish(start, job, "worker")
     after = NOW + timedelta(seconds=1)
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.jobs.forget(NOW, NOW, 100) == 0
         assert await work.jobs.forget(after, NOW, 3) == 3
         assert await work.jobs.forget(after, NOW, 3) == 2

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.audit import SYSTEM, AuditEntry
-from domain.ports import Job, UnitOfWork
+from domain.ports import EVERY_TENANT, Job, UnitOfWork
 from domain.usecases.recur import Recur, Recurring, always
 from domain.usecases.run_jobs import Finish, Kind, RunJobs, wait_after
 from integrations.store.jobs import SqlJobReads
@@ -52,7 +52,7 @@ class Town:
         )
 
     async def queue(self, kind: str, *names: str) -> None:
-        async with self.start() as work:
+        async with self.start(EVERY_TENANT) as work:
             for name in names:
                 await work.jobs.enqueue(kind, {"name": name}, dedupe=name, run_at=self.clock.at)
             await work.commit()
@@ -217,7 +217,7 @@ async def test_a_job_that_takes_its_process_down_each_time_is_given_up(town: Tow
     """Attempts count from when they begin."""
     await town.queue("sweep", "a")
     for _ in range(2):
-        async with town.start() as work:
+        async with town.start(EVERY_TENANT) as work:
             assert await work.jobs.claim("sweep", "gone", town.clock.at, town.clock.at + LEASE, 1)
             await work.commit()
         town.clock.at += LEASE

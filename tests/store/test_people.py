@@ -19,7 +19,7 @@ from tests.store.making import NOW, SECRET, TENANTS, a_number, an_id, make_ident
 
 
 async def recognise(start, tenant_id="nord", new_id=None, **more):
-    async with start() as work:
+    async with start(tenant_id) as work:
         patient = await work.patients.recognise(tenant_id, make_identity(**more), new_id or uuid4())
         await work.commit()
         return patient
@@ -41,14 +41,14 @@ async def test_one_number_is_one_patient_whoever_vouches(start, engine):
 async def test_a_patient_comes_back_whole_and_only_in_its_tenant(start):
     for tenant_id in TENANTS:
         await recognise(start, tenant_id, new_id=an_id("same"), name=tenant_id)
-    async with start() as work:
-        for tenant_id in TENANTS:
+    for tenant_id in TENANTS:
+        async with start(tenant_id) as work:
             patient = await work.patients.get(tenant_id, an_id("same"))
             assert (patient.tenant_id, patient.name) == (tenant_id, tenant_id)
             assert patient.national_id == a_number()
             assert patient.national_id.birth_date == a_number().birth_date
             assert patient.birth_date == date(1999, 12, 1)
-        assert await work.patients.get("nord", an_id("nobody")) is None
+            assert await work.patients.get(tenant_id, an_id("nobody")) is None
 
 
 async def test_without_a_number_issuer_and_subject_tell(start, engine):
@@ -79,7 +79,7 @@ async def test_what_the_issuer_tells_is_brought_up_to_date_and_what_it_does_not_
     first = await recognise(start)
     told = await recognise(start, name="Kari Ås", phone=None, email="kari@example.com", birth_date=None)
     assert told == replace(first, name="Kari Ås", email="kari@example.com")
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.patients.get("nord", first.id) == told
 
 
@@ -113,21 +113,23 @@ async def test_a_sealed_number_does_not_open_in_another_row_or_tenant(start, tar
     other = await recognise(start, national_id=a_number("01929900126"), subject="s2")
     await recognise(start, "syd", new_id=an_id("same"))
     swapped = f"UPDATE patient SET national_sealed = (SELECT national_sealed FROM patient WHERE tenant_id = 'nord' AND id = :first) WHERE {target}"  # noqa: E501
-    async with start() as work:
+    async with start("nord") as work:
         ids = {"first": first.id, "other": other.id}
         sqlite = work._connection.dialect.name == "sqlite"
         names = [name for name in ids if f":{name}" in swapped]
         await work._connection.execute(text(swapped), {n: ids[n].hex if sqlite else ids[n] for n in names})
         await work.commit()
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.patients.get("nord", first.id) == first
+    changed = ("nord", other.id) if "other" in target else ("syd", first.id)
+    async with start(changed[0]) as work:
         with pytest.raises(Unsealable):
-            await work.patients.get(*(("nord", other.id) if "other" in target else ("syd", first.id)))
+            await work.patients.get(*changed)
 
 
 async def test_another_key_opens_nothing(start, engine):
     patient = await recognise(start)
-    async with StartSqlWork(engine, Sealing("another secret of at least 32 bytes"))() as work:
+    async with StartSqlWork(engine, Sealing("another secret of at least 32 bytes"))("nord") as work:
         with pytest.raises(Unsealable):
             await work.patients.get("nord", patient.id)
 
@@ -175,21 +177,24 @@ async def test_sessions_are_their_tenants_own(start):
             expires_at=expires,
         )
     later = NOW + timedelta(minutes=1)
-    async with start() as work:
-        for session in sessions.values():
+    for session in sessions.values():
+        async with start(session.tenant_id) as work:
             await work.sessions.add(session)
+            await work.commit()
+    async with start("nord") as work:
         await work.sessions.touch("nord", "hash", later)
         await work.commit()
-    async with start() as work:
+    async with start("nord") as work:
         assert await work.sessions.get("nord", "hash") == replace(sessions["nord"], last_seen_at=later)
-        assert await work.sessions.get("syd", "hash") == sessions["syd"]
         await work.sessions.remove("nord", "hash")
         assert await work.sessions.get("nord", "hash") is None
-        assert await work.sessions.get("syd", "hash") is not None
+        await work.commit()
+    async with start("syd") as work:
+        assert await work.sessions.get("syd", "hash") == sessions["syd"]
 
 
 async def remember(start, key="k", now=NOW, value="in", commit=True, place=("nord", "scope", "hold")):
-    async with start() as work:
+    async with start(place[0]) as work:
         before = await work.idempotency.remember(
             *place, key, Remembered(input_hash=value, booking_id=an_id(value)), now
         )
@@ -227,7 +232,7 @@ async def test_audit_and_outbox_are_part_of_the_work(start, engine):
     entry = AuditEntry(tenant_id="nord", at=NOW, actor=SYSTEM, action="hold", target="booking", target_id=an_id("b"))
     event = Event(tenant_id="nord", kind=EventKind.BOOKED, booking_id=an_id("b"), version=2, at=NOW)
     for commit in (False, True):
-        async with start() as work:
+        async with start("nord") as work:
             await work.audit(entry)
             await work.tell(event)
             if commit:

@@ -95,20 +95,20 @@ class Days:
         self.joins(who, practitioner, self.slot(practitioner, wanted), patient=patient, moving=visit.id)
 
     async def patient(self, name: str) -> Patient:
-        async with self.start() as work:
+        async with self.start("nord") as work:
             found = await work.patients.recognise("nord", make_identity(name, national_id=None), an_id(name))
             await work.commit()
             return found
 
     async def after(self) -> dict[UUID, Booking]:
         practitioners = [an_id(self.name("p", one)) for one in (0, 1)]
-        async with self.start() as work:
+        async with self.start("nord") as work:
             rows = await work._connection.execute(select(BOOKING).where(BOOKING.c.practitioner_id.in_(practitioners)))
             return {row.id: booking_of(row) for row in rows}
 
     async def times_lapsed(self) -> list[int]:
         """How often the history of each lapsed hold that is gone says so."""
-        async with self.start() as work:
+        async with self.start("nord") as work:
             steps = await work._connection.execute(select(BOOKING_STEP).where(BOOKING_STEP.c.status == S.EXPIRED))
             return list(Counter(row.booking_id for row in steps).values())
 

@@ -136,7 +136,7 @@ async def test_a_change_while_our_own_question_is_open_is_taken_in_afterwards(
 
 
 async def write(one: Bench, booking: Booking) -> None:
-    async with one.house.use.release_hold.start_work() as work:
+    async with one.house.use.release_hold.start_work(booking.tenant_id) as work:
         assert await work.bookings.save(replace(booking, version=booking.version + 1))
         await work.commit()
 

@@ -52,7 +52,7 @@ class Deliveries:
             for statement in COUNTING[self.engine.dialect.name]:
                 await connection.execute(text(statement))
         now = datetime.now(UTC)  # the workers' clock is the real one, and what is old is forgotten
-        async with StartSqlWork(self.engine, Sealing(SECRET))() as work:
+        async with StartSqlWork(self.engine, Sealing(SECRET))("nord") as work:
             for n in range(EVENTS):
                 id = an_id(f"booking {n}")
                 await work.tell(Event(tenant_id="nord", kind=EventKind.BOOKED, booking_id=id, version=1, at=now))

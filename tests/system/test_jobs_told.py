@@ -19,6 +19,7 @@ from domain.audit import SYSTEM
 from domain.booking import Asked, BookingStatus
 from domain.catalogue import Seed
 from domain.events import Event, EventKind
+from domain.ports import EVERY_TENANT
 from domain.usecases.record import record
 from integrations.store.jobs import SqlJobReads
 from integrations.store.sealing import Sealing
@@ -44,7 +45,7 @@ class Queue:
     async def given_up(self) -> UUID:
         """One dead job, wanted two hours ago."""
         now = datetime.now(UTC)
-        async with self.start() as work:
+        async with self.start("nord") as work:
             when = now - timedelta(hours=2)
             await work.jobs.enqueue("remind", {"booking_id": "secret"}, tenant_id="nord", dedupe="one", run_at=when)
             [job] = await work.jobs.claim("remind", "worker", now, now, 1)
@@ -53,7 +54,7 @@ class Queue:
         return job.id
 
     async def waiting(self, *names: str, ago: timedelta) -> None:
-        async with self.start() as work:
+        async with self.start(EVERY_TENANT) as work:
             for name in names:
                 await work.jobs.enqueue("sweep", {}, dedupe=name, run_at=datetime.now(UTC) - ago)
             await work.commit()
@@ -92,7 +93,7 @@ async def test_the_queue_is_told_to_monitors(queue: Queue) -> None:
 
 async def test_bookings_that_no_ehr_has_answered_for_are_told_with_the_age_of_the_oldest(queue: Queue) -> None:
     now = datetime.now(UTC)
-    async with queue.start() as work:
+    async with queue.start("nord") as work:
         await work.catalogue.put_seed(Seed(tenant=make_tenant("nord")))
         for number, minutes in enumerate((7, 3)):
             held = make_booking(f"b{number}", practitioner=f"p{number}")
@@ -111,7 +112,7 @@ async def test_bookings_that_no_ehr_has_answered_for_are_told_with_the_age_of_th
 async def test_what_this_process_has_done_is_counted(queue: Queue) -> None:
     event = Event(tenant_id="nord", kind=EventKind.BOOKED, booking_id=an_id("b"), version=1, at=datetime.now(UTC))
     async with in_process(queue.settings(worker=True)) as (client, _):
-        async with queue.start() as work:
+        async with queue.start("nord") as work:
             await work.tell(event)
             await work.commit()
 
@@ -177,7 +178,7 @@ async def test_jobs_of_this_process_are_taken_up_at_once(queue: Queue, caplog: p
     with caplog.at_level(logging.INFO, "integrations.console"):
         await until(tidied)
         event = Event(tenant_id="nord", kind=EventKind.BOOKED, booking_id=an_id("b"), version=1, at=datetime.now(UTC))
-        async with house.use.recur.start_work() as work:
+        async with house.use.recur.start_work("nord") as work:
             await work.tell(event)
             await work.commit()
 

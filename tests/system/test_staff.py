@@ -117,7 +117,7 @@ async def desk(town: Town, url: str, rules: RuleValues = STRICT) -> AsyncIterato
     assert tenant
     found = await house.reads.get(tenant.id, [UUID(decoded(booked["id"])), *ids])
     booking = found[UUID(decoded(booked["id"]))]
-    async with house.use.release_hold.start_work() as work:
+    async with house.use.release_hold.start_work(tenant.id) as work:
         assert booking.patient_id
         patient = await work.patients.get(tenant.id, booking.patient_id)
         clinic = (await house.catalogue.clinics_by_id(tenant.id, [booking.slot.clinic_id]))[booking.slot.clinic_id]
@@ -169,7 +169,7 @@ async def test_who_confirms_or_moves_waits_for_the_patient_before_the_hold(
 
     async with desk(town, postgres_filled_url, RuleValues()) as here:
         hold = await here.hold(here.times[0], KARI, moving_booking_id=here.booking.id if move else None)
-        async with here.house.use.release_hold.start_work() as other_tab:
+        async with here.house.use.release_hold.start_work(here.tenant.id) as other_tab:
             await other_tab.bookings.queue_for_patient(here.tenant.id, here.patient.id)
             asked = here.move(hold, None, KARI) if move else here.confirm(hold, actor=KARI)
             asking = asyncio.create_task(asked)
