@@ -49,7 +49,9 @@ class WhoAsks:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             identity = await self._identity(token.strip())
-            return Asking(lambda: self.sign_in.recognise(tenant, identity), partial(_as_told, identity.expires_at))
+            return Asking(
+                partial(self.sign_in.of_token, tenant, identity), partial(self._token_until, tenant, identity)
+            )
         if scheme:
             raise Unauthenticated("Only bearer tokens are understood.")
         secret = request.cookies.get(cookie_name(self.https))
@@ -63,6 +65,9 @@ class WhoAsks:
 
         return Asking(of_session, until)
 
+    async def _token_until(self, tenant: Tenant, identity: Identity) -> datetime | None:
+        return None if await self.sign_in.is_erased(tenant, identity) else identity.expires_at
+
     async def _identity(self, token: str) -> Identity:
         try:
             return await self.bearer.identity(token)
@@ -70,7 +75,3 @@ class WhoAsks:
             raise Unauthenticated("The access token is not valid here.") from refused
         except self.unavailable as down:
             raise UpstreamDown("The identity provider cannot be reached.") from down
-
-
-async def _as_told(until: datetime) -> datetime:
-    return until

@@ -166,6 +166,39 @@ CHANGE_REFUSALS: Mapping[str, Texts] = {
     "CALL_THE_CLINIC": _said("Ring klinikken på {phone}.", "Ring kliniken på {phone}.", "Call the clinic on {phone}."),
 }
 
+OWN_DATA: Mapping[str, Texts] = {
+    "EXPORT_WITHOUT_RECORDS": _said(
+        "Her er alt vi har om deg. Det klinikkene har i sine journaler og timebøker, får du hos dem.",
+        "Här är allt vi har om dig. Det som klinikerna har i sina journaler och tidböcker får du hos dem.",
+        "This is everything we have about you. What clinics keep in their own records you get from them.",
+    ),
+    "LEFT_STANDING": _said(
+        "Timen din {when} står fortsatt, og klinikken venter deg. Avlys den hos klinikken hvis du ikke kommer.",
+        "Ditt besök {when} står kvar, och kliniken väntar dig. Avboka hos kliniken om du inte kommer.",
+        "Your visit on {when} still stands, and the clinic expects you. Cancel it with them if you are not coming.",
+    ),
+    "LEFT_STANDING_AT": _said(
+        "Timen din hos {clinic} {when} står fortsatt, og de venter deg. Avlys den hos dem hvis du ikke kommer.",
+        "Ditt besök hos {clinic} {when} står kvar, och de väntar dig. Avboka hos dem om du inte kommer.",
+        "Your visit at {clinic} on {when} still stands: they expect you. Cancel it with them if you are not coming.",
+    ),
+    "LEFT_IN_RECORDS": _said(
+        "Klinikkenes egne journaler og timebøker. De er klinikkenes å ta vare på: spør dem.",
+        "Klinikernas egna journaler och tidböcker. Dem ansvarar klinikerna för: fråga dem.",
+        "The clinics' own records and calendars. They are theirs to keep: ask them.",
+    ),
+    "LEFT_IN_THE_TRAIL": _said(
+        "Loggen over hvem som har gjort hva, som loven krever at vi tar vare på i fem år. Der er du bare et tall.",
+        "Loggen över vem som har gjort vad, som vi enligt lag ska spara i fem år. Där är du bara ett slumpat nummer.",
+        "The log of who did what, which the law has us keep for five years. In it you are only a random number.",
+    ),
+    "LEFT_FOR_A_DAY": _said(
+        "I ett døgn et uleselig merke av innloggingen din, så ingen glemt innlogging registrerer deg på nytt.",
+        "I ett dygn ett oläsligt märke av din inloggning, så att ingen glömd inloggning registrerar dig igen.",
+        "For one day an unreadable mark of your sign-in, so that no forgotten login registers you again.",
+    ),
+}
+
 TOP_LEVEL: Mapping[str, Texts] = {
     "UNAUTHENTICATED": _said("Du må logge inn.", "Du måste logga in.", "Please sign in."),
     "FORBIDDEN": _said(
@@ -192,7 +225,7 @@ TOP_LEVEL: Mapping[str, Texts] = {
     "INTERNAL_SERVER_ERROR": _said("Noe gikk galt.", "Något gick fel.", "Something went wrong."),
 }
 
-_ALL: Mapping[str, Texts] = {**REFUSALS, **CHANGE_REFUSALS, **TOP_LEVEL}
+_ALL: Mapping[str, Texts] = {**REFUSALS, **CHANGE_REFUSALS, **OWN_DATA, **TOP_LEVEL}
 
 
 def message(code: str, languages: Sequence[str], **values: object) -> str:

@@ -18,7 +18,7 @@ PORTS = ("port", "demo_ehr_no_port", "demo_ehr_se_port", "demo_oidc_port")
 LENGTHS = (
     *("find_deadline", "look_up_deadline", "book_deadline", "check_interval"),
     *("hold_seconds", "hold_cap_seconds", "poll_seconds", "slowest_poll_seconds", "log_seconds", "watch_seconds"),
-    *("recheck_seconds", "job_seconds"),
+    *("recheck_seconds", "job_seconds", "export_seconds"),
 )
 MAY_BE_ZERO = ("fresh_seconds", "stale_seconds", "silence_seconds", "linger_seconds")
 LONGEST = 86_400
@@ -71,6 +71,9 @@ class Settings:
         "Seconds that one job may take, such as a delivery; half as long again, and another process takes over what a "
         "killed one had begun.",
         30.0,
+    )
+    export_seconds: float = setting(
+        "Seconds for which a patient can fetch the data that was prepared for them; then it is deleted.", 86_400.0
     )
     find_deadline: float = setting("Seconds an EHR may take to tell its free times.", 4.0)
     look_up_deadline: float = setting("Seconds an EHR may take to answer a look-up.", 2.0)

@@ -30,7 +30,10 @@ EHR = Actor(kind=ActorKind.EHR)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """`details` never holds personal data: the row is kept for five years. A `reason` is in the words of staff."""
+    """`details` never holds personal data: the row is kept for five years. A `reason` is in the words of staff.
+
+    `id` is given to it where it is kept.
+    """
 
     tenant_id: str
     at: datetime
@@ -39,3 +42,4 @@ class AuditEntry:
     target: str
     target_id: UUID
     details: Mapping[str, str] = field(default_factory=dict)
+    id: UUID | None = None

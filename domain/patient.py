@@ -29,7 +29,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
-    """A person known to one tenant. The same person at another tenant is another patient."""
+    """A person known to one tenant. The same person at another tenant is another patient.
+
+    `edited` names what the patient has typed: of phone, email and language their own word counts, and no login writes
+    over it. Name, birth date and number are as somebody vouches for them, and never typed.
+    """
 
     tenant_id: str
     id: UUID
@@ -39,6 +43,7 @@ class Patient:
     phone: str | None
     email: str | None
     language: str | None
+    edited: tuple[str, ...] = ()
 
 
 def masked_phone(number: str | None) -> str | None:

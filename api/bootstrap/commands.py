@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount
 from api.app import House, create_app
 from api.bootstrap.house import NoSuchJob, oidc_settings, open_house, ready_house
 from api.calendar import calendar_route
+from api.exports import export_route
 from api.health import health_routes
 from api.jobs import MOST_DEAD, told
 from api.login import Login, provider_key
@@ -40,7 +41,14 @@ async def build_app(settings: Settings) -> Starlette:
     house = open_house(settings)
     health = health_routes(house.database_ready, house.redis_ready, partial(_dead_jobs, house))
     metrics = metrics_route(house.jobs, house.reads.unknown, house.use.run_jobs.tally, house.clock)
-    routes = [_login(house, tenants), calendar_route(house.context), webhook_route(house.use), *health, metrics]
+    routes = [
+        _login(house, tenants),
+        calendar_route(house.context),
+        export_route(house.context),
+        webhook_route(house.use),
+        *health,
+        metrics,
+    ]
     return create_app(house, routes)
 
 

@@ -1,7 +1,7 @@
 """The use cases, each with the adapters that it needs."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,6 +18,8 @@ from domain.usecases.adopt_booking import AdoptBooking
 from domain.usecases.change_booking import CancelBooking, RescheduleBooking
 from domain.usecases.changing import Changing
 from domain.usecases.confirm_booking import ConfirmBooking
+from domain.usecases.erase_patient import ErasePatient
+from domain.usecases.export_data import ExportData
 from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
@@ -29,12 +31,15 @@ from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
 from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
 from domain.usecases.news import ForgetChanges, News
+from domain.usecases.read_audit import ReadAudit
 from domain.usecases.reconcile import Reconcile
 from domain.usecases.see_sources import SeeSources
+from domain.usecases.set_consent import SetConsent
 from domain.usecases.sign_in import SignIn
 from domain.usecases.sweep import Sweep
 from domain.usecases.take_hold import TakeHold
 from domain.usecases.take_in_changes import TakeInChanges
+from domain.usecases.update_contact_details import UpdateContactDetails
 from domain.usecases.visits import Visits
 from domain.usecases.watch_bookings import WatchBookings
 from domain.usecases.watch_slots import WatchSlots
@@ -65,11 +70,23 @@ def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Setti
         "sign_in": SignIn(start_work=start, clock=clock),
         "import_catalogue": ImportCatalogue(start_work=start, ehrs=ehrs, timing=timing),
         "forget_old": ForgetOld(start_work=start, clock=clock),
+        **_rights(start, clock, settings),
         **_watching(find, news, reads, changes, timed, settings),
         **_booking(stored, found, find, timed, settings),
         **_listening(stored, found, SqlFeedReads(engine), timed, settings),
     }
     return UseCases(**use, **done_later(engine, start, clock, bell, settings, use))
+
+
+def _rights(start: StartSqlWork, clock: Clock, settings: Settings) -> dict[str, Any]:
+    kept = timedelta(seconds=settings.export_seconds)
+    return {
+        "set_consent": SetConsent(start_work=start, clock=clock),
+        "update_contact_details": UpdateContactDetails(start_work=start, clock=clock),
+        "export_data": ExportData(start_work=start, clock=clock, kept=kept),
+        "erase_patient": ErasePatient(start_work=start, clock=clock),
+        "read_audit": ReadAudit(start_work=start, clock=clock),
+    }
 
 
 def _watching(

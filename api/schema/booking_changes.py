@@ -110,6 +110,7 @@ async def _confirm(given: ConfirmBookingInput, context: "Context") -> ConfirmReq
         terms_version=given.accepted_terms_version,
         sms=given.sms_confirmation,
         comment=comment,
+        language=context.languages[0],
         accept_double_booking=bool(given.accept_double_booking),
     )
 

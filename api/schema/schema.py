@@ -11,8 +11,11 @@ from api.schema.availability import AvailabilityQueries
 from api.schema.booking import Booking
 from api.schema.booking_changes import BookingMutations
 from api.schema.booking_news import BookingSubscriptions
+from api.schema.consent import ConsentMutations
+from api.schema.contact_details import ContactMutations
 from api.schema.errors import ERROR_TYPES
 from api.schema.hold import HoldMutations, HoldQueries
+from api.schema.own_data import OwnDataMutations
 from api.schema.root_catalogue import CatalogueQueries
 from api.schema.scalars import SCALARS
 from api.schema.slot_changes import SlotSubscriptions
@@ -27,7 +30,7 @@ class Query(CatalogueQueries, AvailabilityQueries, HoldQueries, ViewerQueries):
 
 
 @strawberry.type(description="Everything that can be done. Whatever is refused is told in the payload's `errors`.")
-class Mutation(HoldMutations, BookingMutations):
+class Mutation(HoldMutations, BookingMutations, ContactMutations, ConsentMutations, OwnDataMutations):
     pass
 
 

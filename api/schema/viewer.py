@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from api.schema.booking import Booking, PatientBookingConnection
+from api.schema.consent import Consent
 from api.schema.fields import After, Before, First, Info, Last, described_enum, list_size
 from api.schema.ids import global_id
 from api.schema.pages import MOST_OF_PATIENT, Cursors
 from api.schema.scalars import LanguageTag
 from api.schema.source import SourceStatus
 from domain import patient as domain
+from domain.consent import ConsentKind
 from domain.patient import masked_phone
 from domain.usecases import sign_in
 
@@ -44,8 +46,10 @@ class Patient:
         description="The end of the national number, enough to recognise one's own; null without one, and then nothing "
         "can be booked."
     )
-    masked_phone: str | None = strawberry.field(description="The end of the number given at login, or null.")
-    email: str | None = strawberry.field(description="As given at login, or null.")
+    masked_phone: str | None = strawberry.field(
+        description="The end of the number that the patient typed, else of the one given at login, or null."
+    )
+    email: str | None = strawberry.field(description="As the patient typed it, else as given at login, or null.")
     language: LanguageTag | None = strawberry.field(description="What the patient prefers to read, or null.")
 
     @classmethod
@@ -103,6 +107,14 @@ class Viewer:
         built = [Booking.of_own(own, context) for own in found.page.items]
         sources = [SourceStatus.of(source) for source in found.sources]
         return PatientBookingConnection(page=found.page, cursors=cursors, built=built, sources=sources)
+
+    @strawberry.field(
+        description="One of each kind, also those never asked for.",
+        directives=[list_size(assumed_size=len(ConsentKind), slicing_arguments=[], sized_fields=[])],
+    )
+    async def consents(self, info: Info) -> list[Consent]:
+        said = await info.context.use.set_consent.all_of(info.context.tenant, self.source.patient)
+        return [Consent.of(each) for each in said.values()]
 
 
 async def viewer_of(context: "Context") -> Viewer | None:

@@ -27,6 +27,16 @@ from domain.ports.ehr_news import (
 from domain.ports.jobs import DELIVER, LET_GO, DeadJob, Depth, Job, JobReads, Jobs, let_go_later
 from domain.ports.news import Bus, ChangeLog, Feed, FeedReads, Feeds
 from domain.ports.outbox import Outbox, OutboxReads, Receiver
+from domain.ports.rights import (
+    AuditFilter,
+    AuditLog,
+    Belongings,
+    Consents,
+    DataExport,
+    DataExports,
+    OwnData,
+    Retention,
+)
 from domain.ports.surroundings import Clock, Limiter, Pace
 from domain.ports.times import DayTimes, Shelf, Shelved, TimesCache
 from domain.ports.work import (
@@ -46,6 +56,9 @@ __all__ = [
     "EVERY_TENANT",
     "LET_GO",
     "AppointmentState",
+    "AuditFilter",
+    "AuditLog",
+    "Belongings",
     "BookingReads",
     "Bookings",
     "Bus",
@@ -53,6 +66,9 @@ __all__ = [
     "CatalogueWrites",
     "ChangeLog",
     "Clock",
+    "Consents",
+    "DataExport",
+    "DataExports",
     "DayTimes",
     "DeadJob",
     "Depth",
@@ -82,10 +98,12 @@ __all__ = [
     "OutageWord",
     "Outbox",
     "OutboxReads",
+    "OwnData",
     "Pace",
     "Patients",
     "Receiver",
     "Remembered",
+    "Retention",
     "Session",
     "Sessions",
     "Shelf",

@@ -20,6 +20,7 @@ from domain.ports.bookings import Bookings
 from domain.ports.jobs import Jobs
 from domain.ports.news import Feeds
 from domain.ports.outbox import Outbox
+from domain.ports.rights import AuditLog, Consents, DataExports, OwnData, Retention
 
 EVERY_TENANT = "*"
 """Instead of a tenant's id: work that looks through what all tenants have, and belongs to none of them."""
@@ -60,10 +61,17 @@ class Session:
 
 class Patients(Protocol):
     async def recognise(self, tenant_id: str, identity: Identity, new_id: UUID) -> Patient:
-        """The patient with that national number, else that issuer and subject; created or brought up to date."""
+        """The patient with that national number, else that issuer and subject; created or brought up to date.
+
+        What is written is noted in the audit trail.
+        """
         ...
 
     async def get(self, tenant_id: str, id: UUID) -> Patient | None: ...
+
+    async def save(self, patient: Patient) -> None:
+        """As the patient has changed it; what they typed, `edited`, no login writes over."""
+        ...
 
 
 class Sessions(Protocol):
@@ -112,6 +120,16 @@ class UnitOfWork(Protocol):
     def jobs(self) -> Jobs: ...
     @property
     def outbox(self) -> Outbox: ...
+    @property
+    def consents(self) -> Consents: ...
+    @property
+    def exports(self) -> DataExports: ...
+    @property
+    def own_data(self) -> OwnData: ...
+    @property
+    def audit_log(self) -> AuditLog: ...
+    @property
+    def retention(self) -> Retention: ...
 
     async def audit(self, entry: AuditEntry) -> None: ...
     async def tell(self, event: Event) -> None:

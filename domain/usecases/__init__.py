@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from domain.usecases.change_booking import CancelBooking, RescheduleBooking
 from domain.usecases.confirm_booking import ConfirmBooking
 from domain.usecases.deliver import Deliver
+from domain.usecases.erase_patient import ErasePatient
+from domain.usecases.export_data import ExportData
 from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
@@ -16,12 +18,15 @@ from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
 from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
 from domain.usecases.news import ForgetChanges, News
+from domain.usecases.read_audit import ReadAudit
 from domain.usecases.reconcile import Reconcile
 from domain.usecases.recur import Recur, Recurring
 from domain.usecases.run_jobs import RetryJob, RunJobs
 from domain.usecases.see_sources import SeeSources
+from domain.usecases.set_consent import SetConsent
 from domain.usecases.sign_in import SignIn
 from domain.usecases.sweep import Sweep
+from domain.usecases.update_contact_details import UpdateContactDetails
 from domain.usecases.watch_bookings import WatchBookings
 from domain.usecases.watch_slots import WatchSlots
 
@@ -54,4 +59,9 @@ class UseCases:
     recurring: Sequence[Recurring]
     see_sources: SeeSources
     sign_in: SignIn
+    set_consent: SetConsent
+    update_contact_details: UpdateContactDetails
+    export_data: ExportData
+    erase_patient: ErasePatient
+    read_audit: ReadAudit
     import_catalogue: ImportCatalogue

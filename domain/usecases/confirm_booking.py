@@ -8,6 +8,7 @@ from uuid import UUID
 from domain.audit import Actor
 from domain.booking import Asked, Booking, BookingStatus
 from domain.bypass import Bypass, admitted, check_bypass
+from domain.consent import Consent, ConsentKind
 from domain.events import EventKind
 from domain.patient import Patient, masked_phone
 from domain.ports import (
@@ -40,6 +41,7 @@ from domain.timing import Timing
 from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.proposals import of_patient
 from domain.usecases.record import record
+from domain.usecases.set_consent import note_consents
 from domain.usecases.visits import Visits
 
 ANSWERED = frozenset(BookingStatus) - {
@@ -54,7 +56,7 @@ ANSWERED = frozenset(BookingStatus) - {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmRequest:
-    """`scope` is whose `key` it is."""
+    """`scope` is whose `key` it is. The terms were read in `language`."""
 
     hold_id: UUID
     scope: str
@@ -63,6 +65,7 @@ class ConfirmRequest:
     terms_version: str
     sms: bool
     comment: str | None = None
+    language: str | None = None
     accept_double_booking: bool = False
     bypass: Bypass | None = None
 
@@ -129,6 +132,7 @@ class ConfirmBooking:
                 comment=request.comment,
             )
             await record(work, booking, actor, now, action="booking.confirm", details=passed)
+            await _note_consents(work, actor, patient, request, now)
             await work.commit()
         return booking
 
@@ -142,7 +146,7 @@ class ConfirmBooking:
             raise Refused(IdempotencyKeyReused())
         await work.bookings.queue_for_patient(tenant.id, patient.id)
         hold = await work.bookings.get(tenant.id, request.hold_id, lock=True)
-        if hold is None or hold.moves_booking_id or hold.patient_id not in (None, patient.id):
+        if hold is None or hold.moves_booking_id or hold.patient_id not in (None, patient.id) or _is_nobodys(hold):
             raise Refused(HoldNotFound())
         return hold
 
@@ -221,6 +225,24 @@ def check_after(now: datetime, timing: Timing) -> datetime:
     That is the write itself, a second look after a no, and the number to tell.
     """
     return now + timedelta(seconds=timing.book + 2 * timing.look_up) + timing.patience
+
+
+def _is_nobodys(hold: Booking) -> bool:
+    """Its patient was erased; a token that is still about shows it to nobody."""
+    return hold.patient_id is None and (hold.status in ANSWERED or hold.status is BookingStatus.FAILED)
+
+
+async def _note_consents(
+    work: UnitOfWork, actor: Actor, patient: Patient, request: ConfirmRequest, now: datetime
+) -> None:
+    """The terms, and text messages where they are wished for.
+
+    Not to want one for this visit withdraws nothing: who has said yes to messages says no to them by `SetConsent`.
+    """
+    said = {"tenant_id": patient.tenant_id, "patient_id": patient.id, "given": True, "language": request.language}
+    terms = Consent(kind=ConsentKind.TERMS, document_version=request.terms_version, at=now, **said)  # type: ignore[arg-type]
+    sms = Consent(kind=ConsentKind.SMS, at=now, **said)  # type: ignore[arg-type]
+    await note_consents(work, actor, [terms, sms] if request.sms else [terms])
 
 
 def _check_alive(hold: Booking, lapsed: bool) -> None:

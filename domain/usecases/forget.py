@@ -10,6 +10,14 @@ DAY = timedelta(days=1)
 DONE_JOBS, DEAD_JOBS = DAY, 30 * DAY
 EVENTS = 7 * DAY
 LAPSED_HOLDS = DAY
+NUMBERS, PATIENTS = 30 * DAY, 90 * DAY
+"""After the visit: until then a booking may be moved, cancelled and reminded of."""
+
+TRAIL = 5 * 366 * DAY
+"""Of the audit trail and of consents that others took the place of: five years at least (HSLF-FS 2016:40)."""
+
+ERASED = DAY
+"""No token is good for longer."""
 
 AT_ONCE = 500
 MOST_ROUNDS = 100
@@ -24,7 +32,13 @@ class ForgetOld:
 
     async def __call__(self) -> int:
         """Each step in transactions of its own; returns how many rows are gone."""
-        return sum([await self._all(step) for step in _steps(self.clock.now())])
+        now = self.clock.now()
+        gone = sum([await self._all(step) for step in _steps(now)])
+        async with self.start_work() as work:
+            tenants = await work.retention.tenants()
+        for tenant_id in tenants:
+            gone += sum([await self._all(step) for step in _steps_of(tenant_id, now)])
+        return gone
 
     async def _all(self, step: Step) -> int:
         gone = 0
@@ -45,4 +59,15 @@ def _steps(now: datetime) -> Sequence[Step]:
         lambda work: work.bookings.forget_lapsed(now - LAPSED_HOLDS, AT_ONCE),
         lambda work: work.idempotency.forget(now, AT_ONCE),
         lambda work: work.sessions.forget(now, AT_ONCE),
+    )
+
+
+def _steps_of(tenant_id: str, now: datetime) -> Sequence[Step]:
+    return (
+        lambda work: work.retention.forget_numbers(tenant_id, now - NUMBERS, AT_ONCE),
+        lambda work: work.retention.forget_patients(tenant_id, now - PATIENTS, now, AT_ONCE),
+        lambda work: work.retention.forget_exports(tenant_id, now, AT_ONCE),
+        lambda work: work.retention.forget_consents(tenant_id, now - TRAIL, AT_ONCE),
+        lambda work: work.retention.forget_erased(tenant_id, now - ERASED, AT_ONCE),
+        lambda work: work.retention.forget_audit(tenant_id, now - TRAIL, AT_ONCE),
     )

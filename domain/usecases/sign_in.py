@@ -38,11 +38,25 @@ class SignIn:
         async with self.start_work(tenant.id) as work:
             patient = await work.patients.recognise(tenant.id, identity, uuid4())
             await work.commit()
-        return Viewer(
-            patient=replace(patient, phone=identity.phone or patient.phone),
-            authenticated_at=identity.authenticated_at,
-            expires_at=identity.expires_at,
-        )
+        return _viewer(patient, identity)
+
+    async def of_token(self, tenant: Tenant, identity: Identity) -> Viewer | None:
+        """As above for a token, which may be older than it looks: None for one from before its patient was erased.
+
+        It is good until it expires, and must not bring them back.
+        """
+        new_id = uuid4()
+        async with self.start_work() as work:
+            patient = await work.patients.recognise(tenant.id, identity, new_id)
+            if patient.id == new_id and await work.own_data.is_erased(tenant.id, identity):
+                return None
+            await work.commit()
+        return _viewer(patient, identity)
+
+    async def is_erased(self, tenant: Tenant, identity: Identity) -> bool:
+        """Whether a token is from before its patient was erased."""
+        async with self.start_work() as work:
+            return await work.own_data.is_erased(tenant.id, identity)
 
     async def open_session(self, tenant: Tenant, identity: Identity, request_id: str) -> tuple[str, Viewer]:
         """A new session's secret, for the cookie; only its hash is kept."""
@@ -91,6 +105,10 @@ class SignIn:
                 await work.commit()
         expires_at = min(session.expires_at, (now if touch else session.last_seen_at) + IDLE)
         return Viewer(patient=patient, authenticated_at=session.authenticated_at, expires_at=expires_at)
+
+
+def _viewer(patient: Patient, identity: Identity) -> Viewer:
+    return Viewer(patient=patient, authenticated_at=identity.authenticated_at, expires_at=identity.expires_at)
 
 
 def _hash(secret: str) -> str:

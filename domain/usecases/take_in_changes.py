@@ -112,7 +112,7 @@ class TakeInChanges:
             return None
         try:
             _, ehr = await self.visits.ehr_of(booking)
-            held = await ehr.look_up(await self.visits.of(booking), self.timing.look_up)
+            held = await ehr.look_up(await self.visits.as_it_stands(booking), self.timing.look_up)
         except EhrUnavailable:
             return booking.id
         if held is None:

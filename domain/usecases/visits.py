@@ -68,6 +68,10 @@ class Visits:
         """A time that is only kept: nobody is told for whom, and nobody may be known yet."""
         return await self.of(hold, replace(NOBODY, tenant_id=hold.tenant_id))
 
+    async def as_it_stands(self, booking: Booking) -> Visit:
+        """For looking it up, which needs no patient where we have erased or forgotten whose it is."""
+        return await self.of(booking) if booking.patient_id else await self.kept(booking)
+
     async def moving(self, booking: Booking) -> Visit:
         """As above, for finding times to move it to: with its practitioner's other services."""
         slot = booking.slot

@@ -1,6 +1,6 @@
 """Patients, recognised by their national number or by whoever vouches for them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +8,11 @@ import msgspec
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.audit import Actor, ActorKind, AuditEntry
 from domain.national_id import NationalId
 from domain.patient import Identity, Patient
+from domain.ports import Clock
+from integrations.store.audit import add_audit
 from integrations.store.sealing import Sealing
 from integrations.store.tables import PATIENT, PATIENT_IDENTITY
 from integrations.store.types import AnyRow
@@ -21,9 +24,10 @@ SEALED = "patient.national_id"
 
 
 class SqlPatients:
-    def __init__(self, connection: AsyncConnection, sealing: Sealing) -> None:
+    def __init__(self, connection: AsyncConnection, sealing: Sealing, clock: Clock) -> None:
         self._connection = connection
         self._sealing = sealing
+        self._clock = clock
 
     async def get(self, tenant_id: str, id: UUID) -> Patient | None:
         return await self._find(select(PATIENT).where(P.tenant_id == tenant_id, P.id == id))
@@ -36,12 +40,32 @@ class SqlPatients:
             patient = await self._create(_new(tenant_id, new_id, identity))
         if linked is None or linked.id != patient.id:
             patient = await self._link(patient, identity, new_id, relink=linked is not None)
+            await self._note("patient.registered" if patient.id == new_id else "patient.sign_in_linked", patient)
         current = _brought_up_to_date(patient, identity)
         if current != patient:
-            await self._connection.execute(
-                update(PATIENT).where(P.tenant_id == tenant_id, P.id == current.id).values(self._values(current))
+            await self.save(current)
+            changed = (
+                each.name for each in fields(current) if getattr(current, each.name) != getattr(patient, each.name)
             )
+            await self._note("patient.brought_up_to_date", current, *changed)
         return current
+
+    async def save(self, patient: Patient) -> None:
+        own = P.tenant_id == patient.tenant_id, P.id == patient.id
+        await self._connection.execute(update(PATIENT).where(*own).values(self._values(patient)))
+
+    async def _note(self, action: str, patient: Patient, *changed: str) -> None:
+        """By the patient themselves, who signed in; what is told are names of fields, and never what is in them."""
+        entry = AuditEntry(
+            tenant_id=patient.tenant_id,
+            at=self._clock.now(),
+            actor=Actor(kind=ActorKind.PATIENT, id=str(patient.id)),
+            action=action,
+            target="patient",
+            target_id=patient.id,
+            details={"fields": " ".join(changed)} if changed else {},
+        )
+        await add_audit(self._connection, entry)
 
     async def _vouched_for(self, tenant_id: str, identity: Identity) -> Patient | None:
         return await self._find(
@@ -107,6 +131,7 @@ class SqlPatients:
             phone=row.phone,
             email=row.email,
             language=row.language,
+            edited=row.edited,
         )
 
     def _values(self, patient: Patient) -> dict[str, Any]:
@@ -122,6 +147,7 @@ class SqlPatients:
             "phone": patient.phone,
             "email": patient.email,
             "language": patient.language,
+            "edited": patient.edited,
         }
 
     def _index(self, tenant_id: str, number: NationalId) -> bytes:
@@ -149,13 +175,12 @@ def _new(tenant_id: str, id: UUID, identity: Identity) -> Patient:
 
 
 def _brought_up_to_date(patient: Patient, identity: Identity) -> Patient:
-    """What the issuer does not tell stays as it was."""
+    """What the issuer does not tell stays as it was, and so does what the patient typed."""
+    told = {"phone": identity.phone, "email": identity.email, "language": identity.language}
     return replace(
         patient,
         name=identity.name,
         birth_date=identity.birth_date or patient.birth_date,
         national_id=patient.national_id or identity.national_id,
-        phone=identity.phone or patient.phone,
-        email=identity.email or patient.email,
-        language=identity.language or patient.language,
+        **{name: value for name, value in told.items() if value and name not in patient.edited},  # type: ignore[arg-type]
     )

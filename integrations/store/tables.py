@@ -76,7 +76,7 @@ class TenantHostRow(StoreRow, table=True):
 
 
 class PatientRow(StoreRow, table=True):
-    """The national number is sealed, and found by a keyed hash."""
+    """The national number is sealed, and found by a keyed hash. `edited` names what the patient typed themselves."""
 
     __tablename__ = "patient"
     __table_args__ = (Index("uq_patient_national_index", "tenant_id", "national_index", unique=True),)
@@ -90,6 +90,7 @@ class PatientRow(StoreRow, table=True):
     phone: str | None = None
     email: str | None = None
     language: str | None = None
+    edited: Any = Field(sa_type=WORDS, nullable=False)
 
 
 class PatientIdentityRow(StoreRow, table=True):
@@ -136,8 +137,14 @@ class IdempotencyRow(StoreRow, table=True):
 
 
 class AuditRow(StoreRow, table=True):
+    """Triggers refuse to change a row, and to delete one within five years."""
+
     __tablename__ = "audit"
-    __table_args__ = (Index(None, "tenant_id", "target_id", "at"),)
+    __table_args__ = (
+        Index(None, "tenant_id", "target_id", "at"),
+        Index(None, "tenant_id", "actor_id", "at"),
+        Index(None, "tenant_id", "at", "id"),
+    )
 
     tenant_id: str = Field(primary_key=True)
     id: UUID = Field(primary_key=True, sa_type=Uuid)

@@ -17,6 +17,7 @@ from integrations.store.types import Instant, Json, Seconds
 
 IS_HELD = text("status = 'HELD'")
 LAPSED = text("status IN ('EXPIRED', 'RELEASED')")
+HAS_PATIENT = text("patient_id IS NOT NULL")
 """Spelled alike in an index and in the question that it answers, so that it is used."""
 
 GUARD = "booking_one_patient_at_a_time"
@@ -53,6 +54,7 @@ class BookingRow(StoreRow, table=True):
             sqlite_where=IS_HELD,
             postgresql_where=IS_HELD,
         ),
+        Index("ix_booking_whose", "tenant_id", "ends_at", sqlite_where=HAS_PATIENT, postgresql_where=HAS_PATIENT),
         Index("ix_booking_lapsed", "tenant_id", "expires_at", sqlite_where=LAPSED, postgresql_where=LAPSED),
         Index(
             None,

@@ -11,16 +11,20 @@ from domain.changes import Change, Heard
 from domain.events import Event
 from domain.ports import DELIVER, Clock
 from integrations.clock import SystemClock
-from integrations.store.audit import add_audit
+from integrations.store.audit import SqlAuditLog, add_audit
 from integrations.store.bookings import SqlBookings
 from integrations.store.catalogue_writes import SqlCatalogueWrites
 from integrations.store.changes import write_changes
+from integrations.store.consents import SqlConsents
 from integrations.store.engine import connected
+from integrations.store.exports import SqlDataExports
 from integrations.store.feeds import SqlFeeds
 from integrations.store.idempotency import SqlIdempotency
 from integrations.store.jobs import SqlJobs
 from integrations.store.outbox import SqlOutbox
+from integrations.store.own_data import SqlOwnData
 from integrations.store.patients import SqlPatients
+from integrations.store.retention import SqlRetention
 from integrations.store.sealing import Sealing
 from integrations.store.sessions import SqlSessions
 
@@ -49,12 +53,17 @@ class SqlWork:
         self._hints: list[Change] = []
         self.jobs = SqlJobs(connection)
         self.bookings = SqlBookings(connection, clock, self.hint, self.jobs)
-        self.patients = SqlPatients(connection, sealing)
+        self.patients = SqlPatients(connection, sealing, clock)
         self.sessions = SqlSessions(connection)
         self.idempotency = SqlIdempotency(connection)
         self.catalogue = SqlCatalogueWrites(connection)
         self.feeds = SqlFeeds(connection)
         self.outbox = SqlOutbox(connection)
+        self.consents = SqlConsents(connection)
+        self.exports = SqlDataExports(connection, sealing)
+        self.own_data = SqlOwnData(connection, sealing)
+        self.audit_log = SqlAuditLog(connection)
+        self.retention = SqlRetention(connection)
 
     async def audit(self, entry: AuditEntry) -> None:
         await add_audit(self._connection, entry)

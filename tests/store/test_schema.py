@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from domain.booking import OCCUPYING
-from integrations.store import tables_bookings, tables_catalogue, tables_jobs, tables_news
+from integrations.store import tables_bookings, tables_catalogue, tables_jobs, tables_news, tables_rights
 from integrations.store.engine import StoreUnreachable, connected, open_engine
 from integrations.store.migrate import current_is_head, downgrade, upgrade
 from integrations.store.tables import metadata
@@ -19,6 +19,7 @@ __all__ = [
     "tables_catalogue",
     "tables_jobs",
     "tables_news",
+    "tables_rights",
 ]  # imported so that `metadata` knows their tables
 
 ACROSS_TENANTS = {"uq_tenant_slug", "uq_tenant_host_host", "ix_change_position", "ix_job_due"}
@@ -26,7 +27,7 @@ ACROSS_TENANTS = {"uq_tenant_slug", "uq_tenant_host_host", "ix_change_position",
 which workers take up the jobs of all."""
 
 GUARDS = {
-    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name",
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'booking' ORDER BY name",
     "postgresql": "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'x'",
 }
 

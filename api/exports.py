@@ -1,0 +1,36 @@
+"""The file of a patient's own data, for that patient alone."""
+
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from api.context import Context
+from api.errors import CodedError
+from api.http import STATUS
+
+NEVER_KEPT = {"Cache-Control": "no-store"}
+NOT_FOUND = PlainTextResponse("There is no such file of yours, or not any more.\n", 404, NEVER_KEPT)
+
+
+def export_route(make_context: Callable[[Request, Response, str], Awaitable[Context]]) -> Route:
+    """`/exports/{id}.json`, by the session or the token of the patient who asked for it; for others it is not there."""
+
+    async def download(request: Request) -> Response:
+        try:
+            context = await make_context(request, Response(), uuid4().hex)
+        except CodedError as refused:
+            return PlainTextResponse(f"{refused.message}\n", STATUS.get(refused.code, 400), NEVER_KEPT)
+        viewer = await context.viewer()
+        if viewer is None:
+            return NOT_FOUND
+        actor, id = await context.actor(), request.path_params["id"]
+        content = await context.use.export_data.download(context.tenant, actor, viewer.patient, id)
+        if content is None:
+            return NOT_FOUND
+        headers = {"Content-Disposition": 'attachment; filename="my-data.json"', **NEVER_KEPT}
+        return Response(content, media_type="application/json", headers=headers)
+
+    return Route("/exports/{id:uuid}.json", download)

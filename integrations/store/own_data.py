@@ -1,0 +1,146 @@
+"""All that is one patient's, in whichever table: told whole, and erased whole.
+
+`whose` is the list of it; a test holds it against the tables, so that none that names a patient is forgotten.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, LargeBinary, Table, case, delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.booking import OCCUPYING, Booking
+from domain.patient import Identity
+from domain.ports import Belongings
+from domain.usecases.sweep import SWEEP
+from integrations.store.booking_rows import booking_of
+from integrations.store.sealing import Sealing
+from integrations.store.tables import AUDIT, IDEMPOTENCY, OUTBOX, PATIENT, PATIENT_IDENTITY, SESSION
+from integrations.store.tables_bookings import BOOKING, BOOKING_STEP
+from integrations.store.tables_jobs import JOB
+from integrations.store.tables_news import CHANGE
+from integrations.store.tables_rights import CONSENT, DATA_EXPORT, ERASED_SIGN_IN
+from integrations.store.upserts import insert_for
+
+B, E = BOOKING.c, ERASED_SIGN_IN.c
+
+MOST_ROWS = 10_000
+"""Of one table in an export: more than a patient can have made, and little enough to be held at once."""
+
+SECRET = {(SESSION.name, "id"), (IDEMPOTENCY.name, "input_hash")}
+"""What proves who somebody is, told to nobody; so is every sealed value, which is told by what it says."""
+
+NOBODYS: Mapping[str, Any] = {
+    "patient_id": None,
+    "comment": None,
+    "terms_version": None,
+    "sms_confirmation": False,
+    "sms_to": None,
+    "cancel_reason": None,
+    "ehr_id": case((B.status.in_(OCCUPYING), B.ehr_id)),
+    "version": B.version + 1,
+}
+"""A booking without its person: when, where and for what stays, for utilisation. One that still stands is found in its
+EHR by `ehr_id`, so that its time is free again when the clinic cancels it."""
+
+DELETED = (DATA_EXPORT, CONSENT, SESSION, PATIENT_IDENTITY, IDEMPOTENCY)
+
+
+def whose(tenant_id: str, patient_id: UUID) -> Mapping[Table, ColumnElement[bool]]:
+    """How the patient's rows are found in each table that has some, within the tenant's."""
+    bookings = select(B.id).where(B.tenant_id == tenant_id, B.patient_id == patient_id)
+    about = or_(AUDIT.c.target_id == patient_id, AUDIT.c.target_id.in_(bookings))
+    return {
+        PATIENT_IDENTITY: PATIENT_IDENTITY.c.patient_id == patient_id,
+        SESSION: SESSION.c.patient_id == patient_id,
+        CONSENT: CONSENT.c.patient_id == patient_id,
+        DATA_EXPORT: DATA_EXPORT.c.patient_id == patient_id,
+        BOOKING: B.patient_id == patient_id,
+        BOOKING_STEP: BOOKING_STEP.c.booking_id.in_(bookings),
+        OUTBOX: OUTBOX.c.booking_id.in_(bookings),
+        CHANGE: CHANGE.c.patient_id == patient_id,
+        IDEMPOTENCY: IDEMPOTENCY.c.scope.endswith(f":{patient_id}", autoescape=True),
+        AUDIT: or_(AUDIT.c.actor_id == str(patient_id), about),
+    }
+
+
+class SqlOwnData:
+    def __init__(self, connection: AsyncConnection, sealing: Sealing) -> None:
+        self._connection = connection
+        self._sealing = sealing
+
+    async def of_patient(self, tenant_id: str, patient_id: UUID) -> Belongings:
+        tables: dict[str, Sequence[Mapping[str, Any]]] = {}
+        complete = True
+        for table, own in whose(tenant_id, patient_id).items():
+            found = select(*_told(table)).where(table.c.tenant_id == tenant_id, own)
+            rows = (await self._connection.execute(found.limit(MOST_ROWS + 1))).all()
+            complete = complete and len(rows) <= MOST_ROWS
+            tables[table.name] = [_plain(table, row._asdict(), patient_id) for row in rows[:MOST_ROWS]]
+        return Belongings(tables=tables, complete=complete)
+
+    async def bookings(self, tenant_id: str, patient_id: UUID) -> Sequence[Booking]:
+        own = B.tenant_id == tenant_id, B.patient_id == patient_id
+        found = await self._connection.execute(select(BOOKING).where(*own).order_by(B.id).with_for_update())
+        return [booking_of(row) for row in found]
+
+    async def erase(self, tenant_id: str, patient_id: UUID, now: datetime) -> None:
+        own = whose(tenant_id, patient_id)
+        await self._remember_sign_ins(tenant_id, patient_id, now)
+        await self._forget_looks(tenant_id, patient_id)
+        for table, values in ((CHANGE, {"patient_id": None}), (BOOKING, NOBODYS)):
+            await self._connection.execute(
+                update(table).where(table.c.tenant_id == tenant_id, own[table]).values(values)
+            )
+        for table in DELETED:
+            await self._connection.execute(delete(table).where(table.c.tenant_id == tenant_id, own[table]))
+        person = PATIENT.c.tenant_id == tenant_id, PATIENT.c.id == patient_id
+        await self._connection.execute(delete(PATIENT).where(*person))
+
+    async def is_erased(self, tenant_id: str, identity: Identity) -> bool:
+        digest = self._digest(tenant_id, identity.issuer, identity.subject)
+        found = await self._connection.execute(select(E.at).where(E.tenant_id == tenant_id, E.digest == digest))
+        erased_at = found.scalar()
+        return erased_at is not None and identity.authenticated_at <= erased_at
+
+    async def _remember_sign_ins(self, tenant_id: str, patient_id: UUID, now: datetime) -> None:
+        C = PATIENT_IDENTITY.c
+        known = select(C.issuer, C.subject).where(C.tenant_id == tenant_id, C.patient_id == patient_id)
+        for issuer, subject in (await self._connection.execute(known)).all():
+            row = {"tenant_id": tenant_id, "digest": self._digest(tenant_id, issuer, subject)}
+            await self._connection.execute(
+                insert_for(self._connection, ERASED_SIGN_IN)
+                .values(**row, at=now)
+                .on_conflict_do_update(index_elements=list(row), set_={"at": now})
+            )
+
+    async def _forget_looks(self, tenant_id: str, patient_id: UUID) -> None:
+        """For what may surface in an EHR: without the person nobody can say that it is theirs."""
+        own = select(B.id).where(B.tenant_id == tenant_id, B.patient_id == patient_id)
+        ids = [str(row.id) for row in await self._connection.execute(own)]
+        about = func.substr(JOB.c.dedupe, 1, 36).in_(ids)
+        await self._connection.execute(delete(JOB).where(JOB.c.tenant_id == tenant_id, JOB.c.kind == SWEEP, about))
+
+    def _digest(self, tenant_id: str, issuer: str, subject: str) -> bytes:
+        return self._sealing.index(tenant_id, "erased_sign_in.digest", f"{len(issuer)}:{issuer}{subject}".encode())
+
+
+def _told(table: Table) -> list[ColumnElement[Any]]:
+    return [
+        column
+        for column in table.c
+        if column.name != "tenant_id"
+        and not isinstance(column.type, LargeBinary)
+        and (table.name, column.name) not in SECRET
+    ]
+
+
+def _plain(table: Table, row: Mapping[str, Any], patient_id: UUID) -> Mapping[str, Any]:
+    """Who among others did something is told by their kind, and not by name."""
+    values: dict[str, Any] = msgspec.to_builtins(row)
+    if table is AUDIT and values["actor_id"] != str(patient_id):
+        del values["actor_id"]
+    return values
