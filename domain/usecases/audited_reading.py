@@ -15,7 +15,7 @@ async def read_noted(start_work: StartWork, entry: AuditEntry, read: Callable[[U
     For everybody who reads on somebody else's behalf: staff, agencies, operators; and for whole exports. The row and
     the reading are one transaction, committed before anything is returned.
     """
-    async with start_work() as work:
+    async with start_work(entry.tenant_id) as work:
         await work.audit(entry)
         found = await read(work)
         await work.commit()

@@ -40,7 +40,7 @@ class ErasePatient:
             raise Refused(InProgress()) from None  # one of theirs is being changed at this moment
 
     async def _erase(self, tenant: Tenant, actor: Actor, patient: Patient) -> Erased:
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             now = self.clock.now()
             await work.bookings.queue_for_patient(tenant.id, patient.id)
             if await work.patients.get(tenant.id, patient.id) is None:

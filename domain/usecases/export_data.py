@@ -57,7 +57,7 @@ class ExportData:
     async def download(self, tenant: Tenant, actor: Actor, patient: Patient, id: UUID) -> bytes | None:
         """The file; None for one that is not there, has expired, or is somebody else's."""
         now = self.clock.now()
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             export = await work.exports.get(tenant.id, id)
             if export is None or export.patient_id != patient.id or export.expires_at <= now:
                 return None

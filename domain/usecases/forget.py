@@ -33,17 +33,17 @@ class ForgetOld:
     async def __call__(self) -> int:
         """Each step in transactions of its own; returns how many rows are gone."""
         now = self.clock.now()
-        gone = sum([await self._all(step) for step in _steps(now)])
-        async with self.start_work() as work:
+        gone = sum([await self._all(EVERY_TENANT, step) for step in _steps(now)])
+        async with self.start_work(EVERY_TENANT) as work:
             tenants = await work.retention.tenants()
         for tenant_id in tenants:
-            gone += sum([await self._all(step) for step in _steps_of(tenant_id, now)])
+            gone += sum([await self._all(tenant_id, step) for step in _steps_of(tenant_id, now)])
         return gone
 
-    async def _all(self, step: Step) -> int:
+    async def _all(self, tenant_id: str, step: Step) -> int:
         gone = 0
         for _ in range(MOST_ROUNDS):
-            async with self.start_work(EVERY_TENANT) as work:
+            async with self.start_work(tenant_id) as work:
                 some = await step(work)
                 await work.commit()
             gone += some

@@ -31,7 +31,7 @@ class ReadAudit:
 
         if page.after is None and page.before is None:
             return await read_noted(self.start_work, self._entry(tenant_id, actor, where), read)
-        async with self.start_work() as work:
+        async with self.start_work(tenant_id) as work:
             return await read(work)
 
     def _entry(self, tenant_id: str, actor: Actor, where: AuditFilter) -> AuditEntry:

@@ -20,7 +20,7 @@ class SetConsent:
     async def __call__(self, tenant: Tenant, actor: Actor, consent: Consent) -> Consent:
         """As it now stands; saying the same again changes nothing. Raises `Refused`."""
         _check(tenant, consent)
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             await work.bookings.queue_for_patient(tenant.id, consent.patient_id)
             if await work.patients.get(tenant.id, consent.patient_id) is None:
                 raise Refused(NotFound())  # erased by another of their windows meanwhile
@@ -31,7 +31,7 @@ class SetConsent:
 
     async def all_of(self, tenant: Tenant, patient: Patient) -> Mapping[ConsentKind, Consent]:
         """One of each kind, also those never asked for."""
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             said = await work.consents.of_patient(tenant.id, patient.id)
         return {
             kind: said.get(kind) or Consent(tenant_id=tenant.id, patient_id=patient.id, kind=kind)

@@ -22,7 +22,7 @@ class UpdateContactDetails:
         self, tenant: Tenant, actor: Actor, patient: Patient, typed: Mapping[str, str | None]
     ) -> Patient:
         """`typed` has what was said of `TYPED`: None takes it away, and it stays away. Raises `Refused`."""
-        async with self.start_work() as work:
+        async with self.start_work(tenant.id) as work:
             await work.bookings.queue_for_patient(tenant.id, patient.id)
             known = await work.patients.get(tenant.id, patient.id)
             if known is None:

@@ -32,7 +32,7 @@ def entry(n: int, tenant_id: str = "nord", **more: Any) -> AuditEntry:
 
 
 async def write(start: StartSqlWork, *entries: AuditEntry) -> None:
-    async with start() as work:
+    async with start("nord") as work:
         for each in entries:
             await work.audit(each)
         await work.commit()
@@ -48,7 +48,7 @@ async def found(start: StartSqlWork, **where: Any) -> list[AuditEntry]:
 
 
 async def count(start: StartSqlWork) -> int:
-    async with start() as work:
+    async with start("nord") as work:
         return int((await work._connection.execute(text("SELECT count(*) FROM audit"))).scalar_one())
 
 
@@ -88,7 +88,7 @@ async def test_a_reading_leaves_one_line_however_many_pages_it_takes(start: Star
 
 
 async def test_what_cannot_be_noted_is_not_read(start: StartSqlWork) -> None:
-    async with start() as work:
+    async with start("nord") as work:
         patient = await work.patients.recognise("nord", make_identity(), uuid4())
         await work.commit()
     note = entry(1, action="patient.revealed", target="patient", target_id=patient.id)
@@ -100,7 +100,7 @@ async def test_what_cannot_be_noted_is_not_read(start: StartSqlWork) -> None:
 
     assert await read_noted(start, note, look) == patient
     told.clear()
-    async with start() as work:
+    async with start("nord") as work:
         await work._connection.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
         await work.commit()
     with pytest.raises(DBAPIError):
@@ -112,7 +112,7 @@ async def test_what_cannot_be_noted_is_not_read(start: StartSqlWork) -> None:
 async def test_no_line_can_be_deleted_within_five_years(start: StartSqlWork, years: float, may_go: bool) -> None:
     long_ago = datetime.now(NOW.tzinfo) - timedelta(days=365.25 * years)
     await write(start, entry(1, at=long_ago, actor=SYSTEM))
-    async with start() as work:
+    async with start("nord") as work:
         if may_go:
             await work._connection.execute(text("DELETE FROM audit"))
             return
@@ -122,7 +122,7 @@ async def test_no_line_can_be_deleted_within_five_years(start: StartSqlWork, yea
 
 async def test_the_trail_cannot_be_emptied_at_once(start: StartSqlWork) -> None:
     await write(start, entry(1))
-    async with start() as work:
+    async with start("nord") as work:
         if work._connection.dialect.name != "postgresql":
             return  # SQLite knows no TRUNCATE
         with pytest.raises(DBAPIError, match="append_only"):
@@ -130,7 +130,7 @@ async def test_the_trail_cannot_be_emptied_at_once(start: StartSqlWork) -> None:
 
 
 async def test_a_login_that_changes_what_is_known_says_so_and_not_what(start: StartSqlWork) -> None:
-    async with start() as work:
+    async with start("nord") as work:
         await work.patients.recognise("nord", make_identity(), an_id("kari"))
         await work.patients.recognise("nord", make_identity(), uuid4())
         await work.patients.recognise("nord", make_identity(subject="other"), uuid4())

@@ -22,7 +22,7 @@ TENANT = make_tenant("nord", terms_version="7")
 
 
 async def kari(start: StartSqlWork, tenant_id: str = "nord") -> Any:
-    async with start() as work:
+    async with start(tenant_id) as work:
         patient = await work.patients.recognise(tenant_id, make_identity(), KARI)
         await work.commit()
     return patient
@@ -33,7 +33,7 @@ def said(kind: ConsentKind, given: bool = True, **more: Any) -> Consent:
 
 
 async def rows(start: StartSqlWork, statement: str) -> list[Any]:
-    async with start() as work:
+    async with start("nord") as work:
         return list((await work._connection.execute(text(statement))).all())
 
 
@@ -108,7 +108,7 @@ async def test_an_answer_and_its_audit_row_are_one_transaction(start: StartSqlWo
         ("consent.given", str(KARI), '{"kind":"MARKETING"}'),
         ("consent.withdrawn", str(KARI), '{"kind":"MARKETING"}'),
     ]
-    async with start() as work:
+    async with start("nord") as work:
         await work._connection.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
         await work.commit()
     with pytest.raises(DBAPIError):
@@ -120,7 +120,7 @@ async def test_an_answer_and_its_audit_row_are_one_transaction(start: StartSqlWo
 async def test_no_line_can_be_changed(start: StartSqlWork, table: str) -> None:
     await kari(start)
     await say(start, said(ConsentKind.SMS))
-    async with start() as work:
+    async with start("nord") as work:
         with pytest.raises(DBAPIError, match="append_only"):
             await work._connection.execute(text(f"UPDATE {table} SET tenant_id = tenant_id"))
 
