@@ -1,4 +1,4 @@
-"""`python -m api demo | serve | worker | migrate | import | schema | jobs`: settings come from the environment."""
+"""`python -m api demo | serve | worker | migrate | import | schema | jobs | seal`: settings by environment."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
-from api.bootstrap import EXPECTED, build_app, import_seed, migrate, retry_job, tell_jobs, work
+from api.bootstrap import EXPECTED, build_app, import_seed, migrate, retry_job, seal, tell_jobs, work
 from api.demo import demo, demo_defaults
 from api.schema.schema import schema
 from api.serving import PortBusy, authority, listen, port_of, serve_until_told
@@ -57,6 +57,10 @@ def jobs(settings: Settings, order: str = "", id: str = "") -> None:
         print("\n".join(asyncio.run(tell_jobs(settings))))  # noqa: T201
 
 
+def seal_(settings: Settings, order: str, tenant_id: str = "") -> None:
+    asyncio.run(seal(settings, order, tenant_id, lambda said: print(said, flush=True)))  # noqa: T201
+
+
 VERBS: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "serve": serve,
@@ -64,8 +68,9 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "migrate": migrate,
     "import": import_,
     "jobs": jobs,
+    "seal": seal_,
 }
-USAGE = "demo | serve | worker | migrate | import | schema | jobs [retry ID]"
+USAGE = "demo | serve | worker | migrate | import | schema | jobs [retry ID] | seal rotate|rewrap [TENANT]"
 STAY = ("demo", "serve", "worker")
 """These run until they are told to stop; to be told so is no failure."""
 
@@ -93,7 +98,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _is_known(verb: str, order: Sequence[str]) -> bool:
-    """Only jobs take an order: `retry` and an id."""
+    """Jobs take an order, `retry` and an id; sealing needs one, and may be told whose."""
+    if verb == "seal":
+        return 0 < len(order) <= 2 and order[0] in ("rotate", "rewrap")
     if not order:
         return True
     with suppress(ValueError):

@@ -1,6 +1,8 @@
 """Every setting, from the environment: one documented field each."""
 
+from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import timedelta
 from ipaddress import ip_address
@@ -18,7 +20,7 @@ PORTS = ("port", "demo_ehr_no_port", "demo_ehr_se_port", "demo_oidc_port")
 LENGTHS = (
     *("find_deadline", "look_up_deadline", "book_deadline", "check_interval"),
     *("hold_seconds", "hold_cap_seconds", "poll_seconds", "slowest_poll_seconds", "log_seconds", "watch_seconds"),
-    *("recheck_seconds", "job_seconds", "export_seconds"),
+    *("recheck_seconds", "job_seconds", "export_seconds", "key_seconds"),
 )
 MAY_BE_ZERO = ("fresh_seconds", "stale_seconds", "silence_seconds", "linger_seconds")
 LONGEST = 86_400
@@ -44,9 +46,20 @@ class Settings:
     """Read once at start from `ITB_<NAME>`. Durations are seconds."""
 
     secret: str = setting(
-        "At least 32 characters of randomness: signs slot ids, hold tokens and cursors, seals national numbers. "
-        "Changing it makes what was signed or sealed before unreadable.",
+        "At least 32 characters of randomness: signs slot ids, hold tokens and cursors, wraps the keys that seal "
+        "people's data where there are no ITB_MASTER_KEYS. Changing it makes what was signed or sealed unreadable.",
         secret=True,
+    )
+    master_keys: str = setting(
+        "Keys that wrap the tenants' own, by number: `1:…,2:…`, each of 32 random bytes in base64. The highest "
+        "wraps, all of them open. Empty: one that follows from ITB_SECRET, and has number 0.",
+        "",
+        secret=True,
+    )
+    key_seconds: float = setting(
+        "Seconds for which a process goes by the tenants' keys that it has read; a rotation waits for four "
+        "times as long.",
+        60.0,
     )
     oidc_issuer: str = setting("The identity provider's issuer URL; its discovery document is read from there.")
     database_url: str = setting("`sqlite:///path` or `postgresql://user@host:port/name`.", "sqlite:///itb.db")
@@ -128,6 +141,10 @@ class Settings:
     def is_https(self) -> bool:
         return self.base_url.startswith("https:")
 
+    @property
+    def masters(self) -> dict[int, bytes]:
+        return _masters(self.master_keys)
+
     def check_public_url(self) -> None:
         """For those who serve: an address to listen on is no address for browsers, unless it is loopback."""
         if not self.public_url and self.host not in LOOPBACK:
@@ -192,6 +209,7 @@ def _check(settings: Settings) -> None:
         raise SettingsInvalid(f"{PREFIX}SECRET: must be at least {SHORTEST_SECRET} characters long")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingsInvalid(f"{PREFIX}LOG_LEVEL: must be debug, info, warning or error")
+    _masters(settings.master_keys)
     for proxy in filter(None, settings.trusted_proxies.split(",")):
         _check_proxy(proxy)
     _check_numbers(settings)
@@ -202,6 +220,21 @@ def _check(settings: Settings) -> None:
         _check_url(f"{PREFIX}ORIGINS", origin)
     for name in ("public_url", "oidc_issuer"):
         _check_url(f"{PREFIX}{name.upper()}", getattr(settings, name))
+
+
+def _masters(text: str) -> dict[int, bytes]:
+    keys: dict[int, bytes] = {}
+    for each in filter(None, text.split(",")):
+        number, _, key = each.partition(":")
+        with suppress(ValueError):
+            keys[int(number)] = b64decode(key, validate=True)
+    if len(keys) != len(list(filter(None, text.split(",")))) or any(len(key) != 32 for key in keys.values()):
+        raise SettingsInvalid(
+            f"{PREFIX}MASTER_KEYS: must be number:key, separated by commas, each key 32 bytes in base64"
+        )
+    if any(number < 1 for number in keys):
+        raise SettingsInvalid(f"{PREFIX}MASTER_KEYS: numbers begin at 1")
+    return keys
 
 
 def _check_numbers(settings: Settings) -> None:

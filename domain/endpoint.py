@@ -40,6 +40,7 @@ class Endpoint:
     a call may wait for its turn before it is given up. `signs_news`: it signs what it sends (HMAC-SHA256), and what it
     does not sign is not believed. `topics` is where the canonical addresses of its topics begin.
     `finds_by` says what it can be asked for. `holds`: it has `$hold`, so that a held time is kept there too.
+    `searches_by_get`: it knows no `_search`, so that whom we ask for stands in the address, and in its own access log.
     `no_change_within` is its own limit before the start, under which nothing can be moved or cancelled online.
     """
 
@@ -64,3 +65,4 @@ class Endpoint:
     finds_by: FindsBy = FindsBy.BOTH
     holds: bool = False
     no_change_within: timedelta = timedelta()
+    searches_by_get: bool = False

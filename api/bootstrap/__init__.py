@@ -1,6 +1,6 @@
 """The one place that sees every layer: puts the adapters behind the ports."""
 
-from api.bootstrap.commands import build_app, import_seed, migrate, retry_job, sandbox_apps, tell_jobs, work
+from api.bootstrap.commands import build_app, import_seed, migrate, retry_job, sandbox_apps, seal, tell_jobs, work
 from api.bootstrap.house import EXPECTED, Unready, open_house, ready_house
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ready_house",
     "retry_job",
     "sandbox_apps",
+    "seal",
     "tell_jobs",
     "work",
 ]

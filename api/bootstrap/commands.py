@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
 from api.app import House, create_app
-from api.bootstrap.house import NoSuchJob, oidc_settings, open_house, ready_house
+from api.bootstrap.house import NoSuchJob, NoSuchTenant, oidc_settings, open_house, ready_house
 from api.calendar import calendar_route
 from api.exports import export_route
 from api.health import health_routes
@@ -83,8 +83,37 @@ async def import_seed(settings: Settings, places: Mapping[str, str]) -> list[str
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database to this version. Raises `StoreUnreachable`."""
-    asyncio.run(upgrade(settings.database_url))
+    """Bring the database to this version, and seal what earlier ones kept in the clear. Raises `StoreUnreachable`."""
+
+    async def run() -> None:
+        await upgrade(settings.database_url)
+        await _sealed(settings, _silent)
+
+    asyncio.run(run())
+
+
+def _silent(_: str) -> None:
+    return
+
+
+async def _sealed(settings: Settings, say: Callable[[str], None]) -> None:
+    async with ready_house(settings) as house:
+        for tenant in await house.catalogue.tenants():
+            await house.use.rotate_keys.seal(tenant.id, say)
+
+
+async def seal(settings: Settings, order: str, tenant_id: str, say: Callable[[str], None]) -> None:
+    """`rotate` the keys of one tenant or of all, or `rewrap` them by another master key.
+
+    Raises `NoSuchTenant`, `Unsealable`, or as `ready_house` does.
+    """
+    async with ready_house(settings) as house:
+        known = [tenant.id for tenant in await house.catalogue.tenants()]
+        if tenant_id and tenant_id not in known:
+            raise NoSuchTenant(f"there is no tenant {tenant_id}")
+        rotate = house.use.rotate_keys
+        work = rotate if order == "rotate" else rotate.rewrap
+        await work([tenant_id] if tenant_id else known, say)
 
 
 async def work(settings: Settings, started: Callable[[], None]) -> None:

@@ -8,11 +8,11 @@ from functools import partial
 from api.app import House
 from api.auth import WhoAsks
 from api.bootstrap.shared import redis_ready, shared_by
-from api.bootstrap.wiring import use_cases
+from api.bootstrap.wiring import sealing_by, use_cases
 from api.settings import Settings
 from api.signing import Signer
 from api.tenants import TenantDirectory
-from domain.ports import Clock
+from domain.ports import Clock, Unsealable
 from domain.usecases.sign_in import SignIn
 from integrations.clock import SystemClock
 from integrations.fhir.ehrs import FhirEhrs
@@ -34,7 +34,11 @@ class NoSuchJob(Exception):
     """There is nothing to be tried again by that id; one line says so."""
 
 
-EXPECTED = (StoreUnreachable, SeedInvalid, Unready, NoSuchJob)
+class NoSuchTenant(Exception):
+    """No tenant goes by that name; one line says so."""
+
+
+EXPECTED = (StoreUnreachable, SeedInvalid, Unready, NoSuchJob, NoSuchTenant, Unsealable)
 """Failures of the surroundings: told in one line, without a traceback."""
 
 
@@ -53,7 +57,7 @@ def open_house(settings: Settings) -> House:
     return House(
         settings=settings,
         catalogue=catalogue,
-        reads=SqlBookingReads(engine),
+        reads=SqlBookingReads(engine, sealing_by(settings)),
         jobs=SqlJobReads(engine),
         clock=clock,
         use=use,

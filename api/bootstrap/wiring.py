@@ -33,6 +33,7 @@ from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
 from domain.usecases.news import ForgetChanges, News
 from domain.usecases.read_audit import ReadAudit
 from domain.usecases.reconcile import Reconcile
+from domain.usecases.rotate_keys import RotateKeys
 from domain.usecases.see_sources import SeeSources
 from domain.usecases.set_consent import SetConsent
 from domain.usecases.sign_in import SignIn
@@ -53,10 +54,11 @@ from integrations.store.work import StartSqlWork
 
 
 def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Settings, shared: Shared) -> UseCases:
-    timing, changes, reads = settings.timing(), SqlChangeLog(engine), SqlBookingReads(engine)
+    sealing = sealing_by(settings)
+    timing, changes, reads = settings.timing(), SqlChangeLog(engine), SqlBookingReads(engine, sealing)
     news = News(shared.times, shared.bus, changes)
     bell = asyncio.Event()
-    start = StartSqlWork(engine, Sealing(settings.secret), clock, news.spread, bell.set)
+    start = StartSqlWork(engine, sealing, clock, news.spread, bell.set)
     stored: dict[str, Any] = {"catalogue": SqlCatalogue(engine), "start_work": start}
     timed: dict[str, Any] = {"clock": clock, "timing": timing}
     visits = Visits(**stored, ehrs=ehrs)
@@ -71,6 +73,7 @@ def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Setti
         "import_catalogue": ImportCatalogue(start_work=start, ehrs=ehrs, timing=timing),
         "forget_old": ForgetOld(start_work=start, clock=clock),
         **_rights(start, clock, settings),
+        "rotate_keys": RotateKeys(start_work=start, settle=2 * settings.key_seconds),
         **_watching(find, news, reads, changes, timed, settings),
         **_booking(stored, found, find, timed, settings),
         **_listening(stored, found, SqlFeedReads(engine), timed, settings),
@@ -87,6 +90,10 @@ def _rights(start: StartSqlWork, clock: Clock, settings: Settings) -> dict[str, 
         "erase_patient": ErasePatient(start_work=start, clock=clock),
         "read_audit": ReadAudit(start_work=start, clock=clock),
     }
+
+
+def sealing_by(settings: Settings) -> Sealing:
+    return Sealing(settings.secret, settings.masters, fresh_seconds=settings.key_seconds)
 
 
 def _watching(

@@ -25,6 +25,7 @@ from domain.ports.ehr_news import (
     NotificationUnreadable,
 )
 from domain.ports.jobs import DELIVER, LET_GO, DeadJob, Depth, Job, JobReads, Jobs, let_go_later
+from domain.ports.keys import KeyReport, Keys, MasterKeyMissing, Unsealable
 from domain.ports.news import Bus, ChangeLog, Feed, FeedReads, Feeds
 from domain.ports.outbox import Outbox, OutboxReads, Receiver
 from domain.ports.rights import (
@@ -90,7 +91,10 @@ __all__ = [
     "Job",
     "JobReads",
     "Jobs",
+    "KeyReport",
+    "Keys",
     "Limiter",
+    "MasterKeyMissing",
     "Notification",
     "NotificationUnreadable",
     "Offering",
@@ -113,6 +117,7 @@ __all__ = [
     "TimesCache",
     "Turn",
     "UnitOfWork",
+    "Unsealable",
     "Visit",
     "Wanted",
     "let_go_later",

@@ -18,6 +18,7 @@ from domain.events import Event
 from domain.patient import Identity, Patient
 from domain.ports.bookings import Bookings
 from domain.ports.jobs import Jobs
+from domain.ports.keys import Keys
 from domain.ports.news import Feeds
 from domain.ports.outbox import Outbox
 from domain.ports.rights import AuditLog, Consents, DataExports, OwnData, Retention
@@ -130,6 +131,8 @@ class UnitOfWork(Protocol):
     def audit_log(self) -> AuditLog: ...
     @property
     def retention(self) -> Retention: ...
+    @property
+    def keys(self) -> Keys: ...
 
     async def audit(self, entry: AuditEntry) -> None: ...
     async def tell(self, event: Event) -> None:

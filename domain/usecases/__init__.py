@@ -21,6 +21,7 @@ from domain.usecases.news import ForgetChanges, News
 from domain.usecases.read_audit import ReadAudit
 from domain.usecases.reconcile import Reconcile
 from domain.usecases.recur import Recur, Recurring
+from domain.usecases.rotate_keys import RotateKeys
 from domain.usecases.run_jobs import RetryJob, RunJobs
 from domain.usecases.see_sources import SeeSources
 from domain.usecases.set_consent import SetConsent
@@ -55,6 +56,7 @@ class UseCases:
     deliver: Deliver
     run_jobs: RunJobs
     retry_job: RetryJob
+    rotate_keys: RotateKeys
     recur: Recur
     recurring: Sequence[Recurring]
     see_sources: SeeSources

@@ -12,10 +12,12 @@ from domain.booking import OCCUPYING, Booking, BookingStatus, BookingStep
 from domain.pages import Page, PageRequest
 from domain.ports import Turn
 from domain.slot import Span
-from integrations.store.booking_rows import booking_of, step_of
+from integrations.store.booking_rows import OpenedRows, step_of
 from integrations.store.engine import Reads
 from integrations.store.paging import Order, page_of, paged
+from integrations.store.sealing import Sealing
 from integrations.store.tables_bookings import BOOKING, BOOKING_STEP, IS_HELD
+from integrations.store.tenant_keys import ReadSealing
 
 C = BOOKING.c
 B = BookingStatus
@@ -33,8 +35,10 @@ OPEN_QUESTION = or_(
 
 
 class SqlBookingReads:
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, sealing: Sealing | None = None) -> None:
+        """Without `sealing` nothing can be read that has something private in it: for those who only count."""
         self._reads = Reads(engine)
+        self._opened = OpenedRows(ReadSealing(self._reads, sealing) if sealing else None)
 
     async def occupied(
         self,
@@ -82,14 +86,14 @@ class SqlBookingReads:
         if not ids:
             return {}
         rows = await self._reads.rows(select(BOOKING).where(C.tenant_id == tenant_id, C.id.in_(set(ids))))
-        return {row.id: booking_of(row) for row in rows}
+        return {each.id: each for each in await self._opened.all(rows)}
 
     async def by_ehr_ids(self, tenant_id: str, endpoint_id: str, ehr_ids: Sequence[str]) -> Mapping[str, Booking]:
         if not ehr_ids:
             return {}
         known = *(C.tenant_id == tenant_id, C.endpoint_id == endpoint_id), C.ehr_id.in_(set(ehr_ids))
         rows = await self._reads.rows(select(BOOKING).where(*known))
-        return {row.ehr_id: booking_of(row) for row in rows}
+        return {str(each.ehr_id): each for each in await self._opened.all(rows)}
 
     async def of_patient(
         self, tenant_id: str, patient_id: UUID, now: datetime, period: str, page: PageRequest
@@ -101,7 +105,8 @@ class SqlBookingReads:
             *_in_period(period, now),
         )
         rows = await self._reads.rows(paged(statement, order, page))
-        return page_of(rows, booking_of, order, page)
+        opened = {each.id: each for each in await self._opened.all(rows)}
+        return page_of(rows, lambda row: opened[row.id], order, page)
 
     async def known_of_patient(
         self, tenant_id: str, patient_id: UUID, ids: Sequence[UUID], ehr_ids: Sequence[str]
@@ -112,7 +117,7 @@ class SqlBookingReads:
         rows = await self._reads.rows(
             select(BOOKING).where(C.tenant_id == tenant_id, C.patient_id == patient_id, known)
         )
-        return [booking_of(row) for row in rows]
+        return await self._opened.all(rows)
 
     async def steps(self, tenant_id: str, booking_ids: Sequence[UUID]) -> Mapping[UUID, list[BookingStep]]:
         steps: dict[UUID, list[BookingStep]] = {id: [] for id in booking_ids}

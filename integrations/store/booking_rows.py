@@ -1,14 +1,18 @@
-"""Bookings as rows, and rows as bookings."""
+"""Bookings as rows, and rows as bookings. What patients write, and where they are told, is sealed."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+import msgspec
+from msgspec import Struct
 from sqlalchemy.exc import IntegrityError
 
 from domain.audit import SYSTEM, AuditEntry
 from domain.booking import Asked, Booking, BookingStatus, BookingStep
 from domain.slot import Slot
+from integrations.store.sealing import TenantKeys, Unsealable
 from integrations.store.tables_bookings import GUARD
 from integrations.store.types import AnyRow
 
@@ -16,16 +20,40 @@ EXCLUSION_VIOLATION = "23P01"
 
 _AS_THEY_ARE = (
     *("tenant_id", "id", "reference", "version", "created_at", "expires_at", "rules", "patient_id"),
-    *("moves_booking_id", "any_practitioner", "renewed", "ehr_id", "booked_at", "moves_made", "comment"),
-    *("terms_version", "sms_confirmation", "sms_to", "asked_at", "check_at", "empty_reads", "failure"),
-    *("cancel_reason", "held_in_ehr", "made_elsewhere", "no_change_within"),
+    *("moves_booking_id", "any_practitioner", "renewed", "ehr_id", "booked_at", "moves_made", "terms_version"),
+    *("sms_confirmation", "asked_at", "check_at", "empty_reads", "failure", "held_in_ehr", "made_elsewhere"),
+    "no_change_within",
 )
 _OF_THE_SLOT = ("endpoint_id", "offer_id", "clinic_id", "treatment_id", "practitioner_id", "resources", "time_zone")
 
+WORDS, SMS_TO = "booking.words", "booking.sms_to"
+"""What the sealed values are sealed as. The number is one by itself: it is forgotten before the rest."""
 
-def values_of(booking: Booking) -> dict[str, Any]:
+
+class Words(Struct, frozen=True, omit_defaults=True):
+    """What the patient wrote, sealed in one value."""
+
+    comment: str | None = None
+    cancel_reason: str | None = None
+
+
+IN_THE_CLEAR: dict[str, None] = dict.fromkeys((*Words.__struct_fields__, "sms_to"))
+"""What is left in the columns that held it once."""
+
+SEALED = ("words_sealed", "sms_to_sealed")
+
+
+def is_private(booking: Booking) -> bool:
+    """Whether it can only be written sealed."""
+    return any(getattr(booking, name) is not None for name in IN_THE_CLEAR)
+
+
+def values_of(booking: Booking, keys: TenantKeys | None = None) -> dict[str, Any]:
+    """`keys` may only be left out for a booking with nothing private in it, such as a hold."""
     slot = booking.slot
     return {
+        **(_sealed(booking, keys) if is_private(booking) else dict.fromkeys(SEALED)),
+        **IN_THE_CLEAR,
         **{name: getattr(booking, name) for name in _AS_THEY_ARE},
         **{name: getattr(slot, name) for name in _OF_THE_SLOT},
         "slot_reference": slot.reference,
@@ -36,7 +64,18 @@ def values_of(booking: Booking) -> dict[str, Any]:
     }
 
 
-def booking_of(row: AnyRow) -> Booking:
+def _sealed(booking: Booking, keys: TenantKeys | None) -> dict[str, bytes | None]:
+    if keys is None:
+        raise ValueError("what is private is written sealed, or not at all")
+    words, id = Words(comment=booking.comment, cancel_reason=booking.cancel_reason), str(booking.id)
+    return {
+        "words_sealed": None if words == Words() else keys.seal(WORDS, id, msgspec.json.encode(words)),
+        "sms_to_sealed": booking.sms_to and keys.seal(SMS_TO, id, booking.sms_to.encode()),
+    }
+
+
+def booking_of(row: AnyRow, keys: TenantKeys | None = None) -> Booking:
+    """Raises `Unsealable`; without `keys`, for whatever is sealed."""
     values = row._mapping
     slot = Slot(
         **{name: values[name] for name in _OF_THE_SLOT},
@@ -46,10 +85,46 @@ def booking_of(row: AnyRow) -> Booking:
     )
     return Booking(
         **{name: values[name] for name in _AS_THEY_ARE},
+        **private_of(row, keys),
         slot=slot,
         status=BookingStatus(row.status),
         asked=Asked(row.asked) if row.asked else None,
     )
+
+
+def private_of(row: AnyRow, keys: TenantKeys | None) -> dict[str, Any]:
+    """Raises `Unsealable`."""
+    id, words, sms_to = str(row.id), Words(comment=row.comment, cancel_reason=row.cancel_reason), row.sms_to
+    if keys is None and is_sealed(row):
+        raise Unsealable(f"booking {id} is read without keys")
+    if keys and row.words_sealed is not None:
+        words = msgspec.json.decode(keys.open(WORDS, id, row.words_sealed), type=Words)
+    if keys and row.sms_to_sealed is not None:
+        sms_to = keys.open(SMS_TO, id, row.sms_to_sealed).decode()
+    return {"comment": words.comment, "cancel_reason": words.cancel_reason, "sms_to": sms_to}
+
+
+def is_sealed(row: AnyRow) -> bool:
+    return row.words_sealed is not None or row.sms_to_sealed is not None
+
+
+class Keyring(Protocol):
+    async def known(self, tenant_id: str) -> TenantKeys: ...
+
+
+class OpenedRows:
+    """Rows with what is sealed in them. A tenant's keys are asked for once, and only where something is sealed."""
+
+    def __init__(self, sealing: Keyring | None) -> None:
+        self._sealing = sealing
+
+    async def all(self, rows: Sequence[AnyRow]) -> list[Booking]:
+        tenants = {row.tenant_id for row in rows if is_sealed(row)}
+        keys = {tenant_id: await self._sealing.known(tenant_id) for tenant_id in tenants} if self._sealing else {}
+        return [booking_of(row, keys.get(row.tenant_id)) for row in rows]
+
+    async def one(self, row: AnyRow | None) -> Booking | None:
+        return (await self.all([row]))[0] if row else None
 
 
 def step_of(row: AnyRow) -> BookingStep:

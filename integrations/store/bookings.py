@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, tuple_, update
@@ -15,10 +16,11 @@ from domain.changes import Change, change_of
 from domain.ports import Clock, Jobs, StaleBooking, let_go_later
 from domain.slot import Slot, Span
 from integrations.store.audit import add_audit
-from integrations.store.booking_rows import booking_of, lapse_of, refused_by_guard, values_of
+from integrations.store.booking_rows import OpenedRows, is_private, lapse_of, refused_by_guard, values_of
 from integrations.store.idempotency import KEPT
 from integrations.store.tables import PATIENT
 from integrations.store.tables_bookings import BOOKING, BOOKING_STEP, GUARD, LAPSED
+from integrations.store.tenant_keys import WorkSealing
 
 C = BOOKING.c
 
@@ -31,7 +33,14 @@ class Queue(Enum):
 
 
 class SqlBookings:
-    def __init__(self, connection: AsyncConnection, clock: Clock, hint: Callable[[Change], None], jobs: Jobs) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        clock: Clock,
+        hint: Callable[[Change], None],
+        jobs: Jobs,
+        sealing: WorkSealing,
+    ) -> None:
         """`hint` takes what callers cannot know to have changed: a lapsed hold let go, the place a booking left.
 
         `jobs` takes what is to be done for lapsed holds that an EHR keeps as well.
@@ -40,6 +49,7 @@ class SqlBookings:
         self._clock = clock
         self._hint = hint
         self._jobs = jobs
+        self._sealing, self._opened = sealing, OpenedRows(sealing)
         self._is_postgresql = connection.dialect.name == "postgresql"
 
     async def hold(self, booking: Booking, now: datetime) -> bool:
@@ -47,7 +57,7 @@ class SqlBookings:
         if self._is_postgresql:
             return await self._hold_or_nothing(booking)
         try:
-            await self._connection.execute(insert(BOOKING).values(values_of(booking)))
+            await self._connection.execute(insert(BOOKING).values(await self._values(booking)))
         except IntegrityError as why:
             if not refused_by_guard(why):
                 raise
@@ -61,7 +71,7 @@ class SqlBookings:
         """
         added = await self._connection.execute(
             postgresql.insert(BOOKING)
-            .values(values_of(booking))
+            .values(await self._values(booking))
             .on_conflict_do_nothing(constraint=GUARD)
             .returning(C.id)
         )
@@ -79,8 +89,7 @@ class SqlBookings:
     async def get(self, tenant_id: str, id: UUID, *, lock: bool = False) -> Booking | None:
         statement = select(BOOKING).where(C.tenant_id == tenant_id, C.id == id)
         found = await self._connection.execute(statement.with_for_update() if lock else statement)
-        row = found.first()
-        return booking_of(row) if row else None
+        return await self._opened.one(found.first())
 
     async def save(self, booking: Booking) -> bool:
         if booking.status not in OCCUPYING:
@@ -136,11 +145,14 @@ class SqlBookings:
             span=span,
         )
 
+    async def _values(self, booking: Booking) -> dict[str, Any]:
+        return values_of(booking, await self._sealing.keys(booking.tenant_id) if is_private(booking) else None)
+
     async def _write(self, booking: Booking) -> None:
         saved = await self._connection.execute(
             update(BOOKING)
             .where(C.tenant_id == booking.tenant_id, C.id == booking.id, C.version == booking.version - 1)
-            .values(values_of(booking))
+            .values(await self._values(booking))
         )
         if saved.rowcount != 1:
             raise StaleBooking(booking.id)
@@ -161,7 +173,7 @@ class SqlBookings:
             .order_by(C.id)
             .with_for_update()
         )
-        return [booking_of(row) for row in found]
+        return await self._opened.all(found.all())
 
     async def anonymous_holds_at(
         self, tenant_id: str, clinic_id: UUID, now: datetime, *, except_ids: Sequence[UUID] = ()
@@ -187,7 +199,7 @@ class SqlBookings:
             )
             .order_by(C.starts_at, C.id)
         )
-        return [booking_of(row) for row in found]
+        return await self._opened.all(found.all())
 
     async def move_hold(self, tenant_id: str, booking_id: UUID) -> Booking | None:
         asked = (BookingStatus.CONFIRMING, BookingStatus.UNKNOWN)
@@ -196,8 +208,7 @@ class SqlBookings:
             .where(C.tenant_id == tenant_id, C.moves_booking_id == booking_id, C.status.in_(asked))
             .with_for_update()
         )
-        row = found.first()
-        return booking_of(row) if row else None
+        return await self._opened.one(found.first())
 
     async def add_step(self, booking: Booking, step: BookingStep) -> None:
         S = BOOKING_STEP.c
@@ -245,7 +256,7 @@ class SqlBookings:
             .values(status=BookingStatus.EXPIRED, version=C.version + 1)
             .returning(BOOKING)
         )
-        gone = sorted(map(booking_of, expired.all()), key=lambda each: each.id)
+        gone = sorted(await self._opened.all(expired.all()), key=lambda each: each.id)
         for each in gone:
             step, entry = lapse_of(each, now)
             self._hint(change_of(each, now))
@@ -282,7 +293,7 @@ class SqlBookings:
             .order_by(C.id)
             .with_for_update()
         )
-        return [booking_of(row) for row in found]
+        return await self._opened.all(found.all())
 
 
 def _live_holds(tenant_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:

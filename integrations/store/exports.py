@@ -6,8 +6,8 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ports import DataExport
-from integrations.store.sealing import Sealing
 from integrations.store.tables_rights import DATA_EXPORT
+from integrations.store.tenant_keys import WorkSealing
 
 C = DATA_EXPORT.c
 
@@ -15,7 +15,7 @@ SEALED = "data_export.sealed"
 
 
 class SqlDataExports:
-    def __init__(self, connection: AsyncConnection, sealing: Sealing) -> None:
+    def __init__(self, connection: AsyncConnection, sealing: WorkSealing) -> None:
         self._connection = connection
         self._sealing = sealing
 
@@ -29,7 +29,7 @@ class SqlDataExports:
                 patient_id=export.patient_id,
                 created_at=export.created_at,
                 expires_at=export.expires_at,
-                sealed=self._sealing.seal(export.tenant_id, SEALED, str(export.id), export.content),
+                sealed=await self._sealing.seal(export.tenant_id, SEALED, str(export.id), export.content),
             )
         )
 
@@ -44,5 +44,5 @@ class SqlDataExports:
             patient_id=row.patient_id,
             created_at=row.created_at,
             expires_at=row.expires_at,
-            content=self._sealing.open(tenant_id, SEALED, str(id), row.sealed),
+            content=await self._sealing.open(tenant_id, SEALED, str(id), row.sealed),
         )

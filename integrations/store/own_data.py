@@ -16,13 +16,16 @@ from domain.booking import OCCUPYING, Booking
 from domain.patient import Identity
 from domain.ports import Belongings
 from domain.usecases.sweep import SWEEP
-from integrations.store.booking_rows import booking_of
-from integrations.store.sealing import Sealing
+from integrations.store import booking_rows
+from integrations.store.booking_rows import OpenedRows
+from integrations.store.sealing import Sealing, TenantKeys
 from integrations.store.tables import AUDIT, IDEMPOTENCY, OUTBOX, PATIENT, PATIENT_IDENTITY, SESSION
 from integrations.store.tables_bookings import BOOKING, BOOKING_STEP
 from integrations.store.tables_jobs import JOB
 from integrations.store.tables_news import CHANGE
 from integrations.store.tables_rights import CONSENT, DATA_EXPORT, ERASED_SIGN_IN
+from integrations.store.tenant_keys import WorkSealing
+from integrations.store.types import AnyRow
 from integrations.store.upserts import insert_for
 
 B, E = BOOKING.c, ERASED_SIGN_IN.c
@@ -40,6 +43,7 @@ NOBODYS: Mapping[str, Any] = {
     "sms_confirmation": False,
     "sms_to": None,
     "cancel_reason": None,
+    **dict.fromkeys(booking_rows.SEALED),
     "ehr_id": case((B.status.in_(OCCUPYING), B.ehr_id)),
     "version": B.version + 1,
 }
@@ -68,24 +72,27 @@ def whose(tenant_id: str, patient_id: UUID) -> Mapping[Table, ColumnElement[bool
 
 
 class SqlOwnData:
-    def __init__(self, connection: AsyncConnection, sealing: Sealing) -> None:
+    def __init__(self, connection: AsyncConnection, sealing: Sealing, work: WorkSealing) -> None:
         self._connection = connection
         self._sealing = sealing
+        self._work = work
 
     async def of_patient(self, tenant_id: str, patient_id: UUID) -> Belongings:
         tables: dict[str, Sequence[Mapping[str, Any]]] = {}
-        complete = True
+        complete, keys = True, await self._work.known(tenant_id)
         for table, own in whose(tenant_id, patient_id).items():
-            found = select(*_told(table)).where(table.c.tenant_id == tenant_id, own)
+            found = select(*_told(table), *(B[name] for name in booking_rows.SEALED if table is BOOKING)).where(
+                table.c.tenant_id == tenant_id, own
+            )
             rows = (await self._connection.execute(found.limit(MOST_ROWS + 1))).all()
             complete = complete and len(rows) <= MOST_ROWS
-            tables[table.name] = [_plain(table, row._asdict(), patient_id) for row in rows[:MOST_ROWS]]
+            tables[table.name] = [_plain(table, _opened(table, row, keys), patient_id) for row in rows[:MOST_ROWS]]
         return Belongings(tables=tables, complete=complete)
 
     async def bookings(self, tenant_id: str, patient_id: UUID) -> Sequence[Booking]:
         own = B.tenant_id == tenant_id, B.patient_id == patient_id
         found = await self._connection.execute(select(BOOKING).where(*own).order_by(B.id).with_for_update())
-        return [booking_of(row) for row in found]
+        return await OpenedRows(self._work).all(found.all())
 
     async def erase(self, tenant_id: str, patient_id: UUID, now: datetime) -> None:
         own = whose(tenant_id, patient_id)
@@ -125,7 +132,7 @@ class SqlOwnData:
         await self._connection.execute(delete(JOB).where(JOB.c.tenant_id == tenant_id, JOB.c.kind == SWEEP, about))
 
     def _digest(self, tenant_id: str, issuer: str, subject: str) -> bytes:
-        return self._sealing.index(tenant_id, "erased_sign_in.digest", f"{len(issuer)}:{issuer}{subject}".encode())
+        return self._sealing.digest(tenant_id, "erased_sign_in.digest", f"{len(issuer)}:{issuer}{subject}".encode())
 
 
 def _told(table: Table) -> list[ColumnElement[Any]]:
@@ -136,6 +143,13 @@ def _told(table: Table) -> list[ColumnElement[Any]]:
         and not isinstance(column.type, LargeBinary)
         and (table.name, column.name) not in SECRET
     ]
+
+
+def _opened(table: Table, row: AnyRow, keys: TenantKeys) -> Mapping[str, Any]:
+    if table is not BOOKING:
+        return row._asdict()
+    shown = {name: value for name, value in row._asdict().items() if name not in booking_rows.SEALED}
+    return shown | booking_rows.private_of(row, keys)
 
 
 def _plain(table: Table, row: Mapping[str, Any], patient_id: UUID) -> Mapping[str, Any]:

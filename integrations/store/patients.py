@@ -1,11 +1,17 @@
-"""Patients, recognised by their national number or by whoever vouches for them."""
+"""Patients, recognised by their national number or by whoever vouches for them.
+
+Who they are is sealed: the number by itself, and name, birth date, phone and e-mail as one value, since they are read
+and written together. What versions before that kept in the clear is read from there until it is sealed.
+"""
 
 from dataclasses import fields, replace
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, select, update
+from msgspec import Struct
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import Actor, ActorKind, AuditEntry
@@ -13,24 +19,38 @@ from domain.national_id import NationalId
 from domain.patient import Identity, Patient
 from domain.ports import Clock
 from integrations.store.audit import add_audit
-from integrations.store.sealing import Sealing
+from integrations.store.sealing import TenantKeys
 from integrations.store.tables import PATIENT, PATIENT_IDENTITY
+from integrations.store.tenant_keys import WorkSealing
 from integrations.store.types import AnyRow
 from integrations.store.upserts import insert_for
 
 P, I = PATIENT.c, PATIENT_IDENTITY.c  # noqa: E741
 
-SEALED = "patient.national_id"
+NATIONAL_ID, PERSON = "patient.national_id", "patient.person"
+"""What the sealed values are sealed as."""
+
+IN_THE_CLEAR = {"name": "", "birth_date": None, "phone": None, "email": None}
+"""What is left in the columns that held it once."""
+
+
+class Person(Struct, frozen=True):
+    """What is sealed of a patient beside the number."""
+
+    name: str
+    birth_date: date | None
+    phone: str | None
+    email: str | None
 
 
 class SqlPatients:
-    def __init__(self, connection: AsyncConnection, sealing: Sealing, clock: Clock) -> None:
+    def __init__(self, connection: AsyncConnection, sealing: WorkSealing, clock: Clock) -> None:
         self._connection = connection
         self._sealing = sealing
         self._clock = clock
 
     async def get(self, tenant_id: str, id: UUID) -> Patient | None:
-        return await self._find(select(PATIENT).where(P.tenant_id == tenant_id, P.id == id))
+        return await self._find(tenant_id, select(PATIENT).where(P.tenant_id == tenant_id, P.id == id))
 
     async def recognise(self, tenant_id: str, identity: Identity, new_id: UUID) -> Patient:
         """One person stays one patient, whoever they sign in through; two numbers are never made one patient."""
@@ -52,7 +72,8 @@ class SqlPatients:
 
     async def save(self, patient: Patient) -> None:
         own = P.tenant_id == patient.tenant_id, P.id == patient.id
-        await self._connection.execute(update(PATIENT).where(*own).values(self._values(patient)))
+        values = values_of(await self._sealing.keys(patient.tenant_id), patient)
+        await self._connection.execute(update(PATIENT).where(*own).values(values))
 
     async def _note(self, action: str, patient: Patient, *changed: str) -> None:
         """By the patient themselves, who signed in; what is told are names of fields, and never what is in them."""
@@ -69,28 +90,47 @@ class SqlPatients:
 
     async def _vouched_for(self, tenant_id: str, identity: Identity) -> Patient | None:
         return await self._find(
+            tenant_id,
             select(PATIENT)
             .join(PATIENT_IDENTITY, (I.tenant_id == P.tenant_id) & (I.patient_id == P.id))
-            .where(I.tenant_id == tenant_id, I.issuer == identity.issuer, I.subject == identity.subject)
+            .where(I.tenant_id == tenant_id, I.issuer == identity.issuer, I.subject == identity.subject),
         )
 
     async def _numbered(self, tenant_id: str, number: NationalId | None) -> Patient | None:
         if number is None:
             return None
-        index = self._index(tenant_id, number)
-        return await self._find(select(PATIENT).where(P.tenant_id == tenant_id, P.national_index == index))
+        indexes = (await self._sealing.keys(tenant_id)).indexes(NATIONAL_ID, _numbered(number))
+        return await self._find(
+            tenant_id, select(PATIENT).where(P.tenant_id == tenant_id, P.national_index.in_(indexes))
+        )
 
     async def _create(self, patient: Patient) -> Patient:
         """Whoever else creates the same person at this moment is waited for, and then theirs is the patient."""
+        keys = await self._sealing.keys(patient.tenant_id)
+        if first := await self._while_rotating(keys, patient):
+            return first
         added = await self._connection.execute(
             insert_for(self._connection, PATIENT)
-            .values(self._values(patient))
+            .values(values_of(keys, patient))
             .on_conflict_do_nothing(index_elements=["tenant_id", "national_index"])
             .returning(P.id)
         )
         if added.first() is not None:
             return patient
         return await self._numbered(patient.tenant_id, patient.national_id) or patient
+
+    async def _while_rotating(self, keys: TenantKeys, patient: Patient) -> Patient | None:
+        """The patient whom another process has just created. While there are two index keys, one process may go by the
+        former and another by the latter, so that the unique index alone does not make them meet."""
+        if patient.national_id is None:
+            return None
+        known = keys.indexes(NATIONAL_ID, _numbered(patient.national_id))
+        if len(known) < 2:
+            return None
+        if self._connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+            number = int.from_bytes(known[0][:8], "big", signed=True)
+            await self._connection.execute(select(func.pg_advisory_xact_lock(number)))
+        return await self._numbered(patient.tenant_id, patient.national_id)
 
     async def _link(self, patient: Patient, identity: Identity, new_id: UUID, *, relink: bool) -> Patient:
         place = {"tenant_id": patient.tenant_id, "issuer": identity.issuer, "subject": identity.subject}
@@ -113,45 +153,49 @@ class SqlPatients:
         await self._connection.execute(delete(PATIENT).where(P.tenant_id == patient.tenant_id, P.id == new_id))
         return first
 
-    async def _find(self, statement: Any) -> Patient | None:
+    async def _find(self, tenant_id: str, statement: Any) -> Patient | None:
         row = (await self._connection.execute(statement)).first()
-        return self._patient(row) if row else None
+        return patient_of(await self._sealing.known(tenant_id), row) if row else None
 
-    def _patient(self, row: AnyRow) -> Patient:
-        number = None
-        if row.national_sealed is not None:
-            plain = self._sealing.open(row.tenant_id, SEALED, str(row.id), row.national_sealed)
-            number = msgspec.json.decode(plain, type=NationalId)
-        return Patient(
-            tenant_id=row.tenant_id,
-            id=row.id,
-            name=row.name,
-            birth_date=row.birth_date,
-            national_id=number,
-            phone=row.phone,
-            email=row.email,
-            language=row.language,
-            edited=row.edited,
-        )
 
-    def _values(self, patient: Patient) -> dict[str, Any]:
-        number = patient.national_id
-        plain = msgspec.json.encode(number, order="sorted") if number else None
-        return {
-            "tenant_id": patient.tenant_id,
-            "id": patient.id,
-            "name": patient.name,
-            "birth_date": patient.birth_date,
-            "national_sealed": plain and self._sealing.seal(patient.tenant_id, SEALED, str(patient.id), plain),
-            "national_index": number and self._index(patient.tenant_id, number),
-            "phone": patient.phone,
-            "email": patient.email,
-            "language": patient.language,
-            "edited": patient.edited,
-        }
+def patient_of(keys: TenantKeys, row: AnyRow) -> Patient:
+    """Raises `Unsealable`."""
+    number, person = None, Person(row.name, row.birth_date, row.phone, row.email)
+    if row.national_sealed is not None:
+        number = msgspec.json.decode(keys.open(NATIONAL_ID, str(row.id), row.national_sealed), type=NationalId)
+    if row.person_sealed is not None:
+        person = msgspec.json.decode(keys.open(PERSON, str(row.id), row.person_sealed), type=Person)
+    return Patient(
+        tenant_id=row.tenant_id,
+        id=row.id,
+        name=person.name,
+        birth_date=person.birth_date,
+        national_id=number,
+        phone=person.phone,
+        email=person.email,
+        language=row.language,
+        edited=row.edited,
+    )
 
-    def _index(self, tenant_id: str, number: NationalId) -> bytes:
-        return self._sealing.index(tenant_id, SEALED, f"{number.country}:{number.number}".encode())
+
+def values_of(keys: TenantKeys, patient: Patient) -> dict[str, Any]:
+    number, id = patient.national_id, str(patient.id)
+    person = Person(patient.name, patient.birth_date, patient.phone, patient.email)
+    return {
+        "tenant_id": patient.tenant_id,
+        "id": patient.id,
+        "national_sealed": number and keys.seal(NATIONAL_ID, id, msgspec.json.encode(number, order="sorted")),
+        "national_index": number and keys.index(NATIONAL_ID, _numbered(number)),
+        "person_sealed": keys.seal(PERSON, id, msgspec.json.encode(person)),
+        "language": patient.language,
+        "edited": patient.edited,
+        **IN_THE_CLEAR,
+    }
+
+
+def _numbered(number: NationalId) -> bytes:
+    """What the blind index is made of."""
+    return f"{number.country}:{number.number}".encode()
 
 
 def _unless_another(linked: Patient | None, identity: Identity) -> Patient | None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Table, and_, delete, exists, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, and_, delete, exists, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import SYSTEM
@@ -25,9 +25,14 @@ class SqlRetention:
         return list((await self._connection.execute(select(TENANT.c.tenant_id).order_by(TENANT.c.tenant_id))).scalars())
 
     async def forget_numbers(self, tenant_id: str, before: datetime, limit: int) -> int:
-        old = B.tenant_id == tenant_id, B.ends_at < before, B.patient_id.is_not(None), B.sms_to.is_not(None)
+        old = (
+            B.tenant_id == tenant_id,
+            B.ends_at < before,
+            B.patient_id.is_not(None),
+            or_(B.sms_to.is_not(None), B.sms_to_sealed.is_not(None)),
+        )
         ids = select(B.id).where(*old, B.asked.is_(None)).limit(limit).with_for_update(skip_locked=True)
-        values = {"sms_to": None, "version": B.version + 1}
+        values = {"sms_to": None, "sms_to_sealed": None, "version": B.version + 1}
         written = await self._connection.execute(
             update(BOOKING).where(B.tenant_id == tenant_id, B.id.in_(ids)).values(values)
         )

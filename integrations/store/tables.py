@@ -76,7 +76,10 @@ class TenantHostRow(StoreRow, table=True):
 
 
 class PatientRow(StoreRow, table=True):
-    """The national number is sealed, and found by a keyed hash. `edited` names what the patient typed themselves."""
+    """Who it is, is sealed; the national number is found by a keyed hash. `edited` names what the patient typed.
+
+    `name`, `birth_date`, `phone` and `email` hold what an earlier version wrote, until it is sealed.
+    """
 
     __tablename__ = "patient"
     __table_args__ = (Index("uq_patient_national_index", "tenant_id", "national_index", unique=True),)
@@ -87,6 +90,7 @@ class PatientRow(StoreRow, table=True):
     birth_date: date | None = None
     national_sealed: bytes | None = None
     national_index: bytes | None = None
+    person_sealed: bytes | None = None
     phone: str | None = None
     email: str | None = None
     language: str | None = None

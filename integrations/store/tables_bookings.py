@@ -25,6 +25,8 @@ GUARD = "booking_one_patient_at_a_time"
 
 
 class BookingRow(StoreRow, table=True):
+    """`comment`, `sms_to` and `cancel_reason` hold what an earlier version wrote, until it is sealed."""
+
     __tablename__ = "booking"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "patient_id"], ["patient.tenant_id", "patient.id"]),
@@ -103,6 +105,8 @@ class BookingRow(StoreRow, table=True):
     held_in_ehr: bool
     made_elsewhere: bool
     no_change_within: timedelta = Field(sa_type=Seconds)
+    words_sealed: bytes | None = None
+    sms_to_sealed: bytes | None = None
 
 
 class BookingStepRow(StoreRow, table=True):

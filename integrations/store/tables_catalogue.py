@@ -46,6 +46,7 @@ class EndpointRow(StoreRow, table=True):
     finds_by: str
     holds: bool
     no_change_within: timedelta = Field(sa_type=Seconds)
+    searches_by_get: bool
     active: bool
     edited: Any = Field(sa_type=WORDS, nullable=False)
 

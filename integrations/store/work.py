@@ -24,9 +24,11 @@ from integrations.store.jobs import SqlJobs
 from integrations.store.outbox import SqlOutbox
 from integrations.store.own_data import SqlOwnData
 from integrations.store.patients import SqlPatients
+from integrations.store.resealing import SqlKeys
 from integrations.store.retention import SqlRetention
 from integrations.store.sealing import Sealing
 from integrations.store.sessions import SqlSessions
+from integrations.store.tenant_keys import WorkSealing
 
 AfterCommit = Callable[[Sequence[Heard]], Awaitable[None]]
 
@@ -52,16 +54,18 @@ class SqlWork:
         self.queued = False
         self._hints: list[Change] = []
         self.jobs = SqlJobs(connection)
-        self.bookings = SqlBookings(connection, clock, self.hint, self.jobs)
-        self.patients = SqlPatients(connection, sealing, clock)
+        self.sealing = WorkSealing(connection, sealing)
+        self.bookings = SqlBookings(connection, clock, self.hint, self.jobs, self.sealing)
+        self.patients = SqlPatients(connection, self.sealing, clock)
+        self.keys = SqlKeys(connection, sealing, self.sealing)
         self.sessions = SqlSessions(connection)
         self.idempotency = SqlIdempotency(connection)
         self.catalogue = SqlCatalogueWrites(connection)
         self.feeds = SqlFeeds(connection)
         self.outbox = SqlOutbox(connection)
         self.consents = SqlConsents(connection)
-        self.exports = SqlDataExports(connection, sealing)
-        self.own_data = SqlOwnData(connection, sealing)
+        self.exports = SqlDataExports(connection, self.sealing)
+        self.own_data = SqlOwnData(connection, sealing, self.sealing)
         self.audit_log = SqlAuditLog(connection)
         self.retention = SqlRetention(connection)
 
@@ -80,6 +84,7 @@ class SqlWork:
         heard = await write_changes(self._connection, self._hints)
         self._hints.clear()
         await self._connection.commit()
+        self.sealing.committed()
         self.committed += heard
         self.queued = self.jobs.added
 

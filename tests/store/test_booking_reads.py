@@ -10,7 +10,8 @@ from domain.ports import Turn
 from domain.slot import Span
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.paging import NoSuchPlace
-from tests.store.making import NOW, TENANTS, an_id, at, make_booking, make_identity
+from integrations.store.sealing import Sealing
+from tests.store.making import NOW, SECRET, TENANTS, an_id, at, make_booking, make_identity
 from tests.store.test_bookings import a_patient, put
 
 S = BookingStatus
@@ -19,7 +20,7 @@ DAY = Span(start=at(0), end=at(0) + timedelta(days=1))
 
 @pytest.fixture
 def reads(engine) -> SqlBookingReads:
-    return SqlBookingReads(engine)
+    return SqlBookingReads(engine, Sealing(SECRET))
 
 
 async def test_occupied_is_what_bookings_and_live_holds_keep(start, reads, statements):

@@ -11,7 +11,6 @@ from sqlalchemy.exc import StatementError
 from domain.booking import Asked, BookingStatus, BookingStep
 from domain.ports import StaleBooking
 from domain.slot import Span
-from integrations.store.booking_rows import values_of
 from integrations.store.tables_bookings import BOOKING
 from tests.store.making import NOW, TENANTS, an_id, at, make_booking, make_identity
 
@@ -21,7 +20,7 @@ S = BookingStatus
 async def put(start, *bookings) -> None:
     for booking in bookings:
         async with start(booking.tenant_id) as work:
-            await work._connection.execute(insert(BOOKING).values(values_of(booking)))
+            await work._connection.execute(insert(BOOKING).values(await work.bookings._values(booking)))
             await work.commit()
 
 

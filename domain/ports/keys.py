@@ -1,0 +1,62 @@
+"""The keys that people's data is sealed by, and what is sealed by them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+Place = tuple[int, UUID]
+"""How far one has come through all that is sealed: which of its lists, and where in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyReport:
+    """One version of a tenant's key; `values` is how much is sealed by it, None for what cannot be counted by key."""
+
+    purpose: str
+    version: int
+    state: str
+    master: int
+    values: int | None
+
+
+class Unsealable(Exception):
+    """Sealed elsewhere, with another key, or changed since."""
+
+
+class MasterKeyMissing(Unsealable):
+    """A tenant's key is wrapped by a master key that this process has not been given."""
+
+
+class Keys(Protocol):
+    """Part of a unit of work. A key that is to be used is first read by every process, and one that is no longer used
+    opens what it sealed until nothing is left of it."""
+
+    async def begin(self, tenant_id: str) -> None:
+        """Make the next keys, unless a rotation is under way already."""
+        ...
+
+    async def switch(self, tenant_id: str) -> None:
+        """Seal by the next keys from now on; to be called once every process has read them."""
+        ...
+
+    async def reseal(self, tenant_id: str, limit: int, after: Place | None = None) -> tuple[int, Place | None]:
+        """Seal anew what is in the clear or sealed by a former key, at most so many; returns how many it was, and where
+        to go on, None at the end.
+
+        What somebody else is just writing is left out. Raises `Unsealable` for what does not open.
+        """
+        ...
+
+    async def remaining(self, tenant_id: str) -> int:
+        """How much is still in the clear or sealed by a former key."""
+        ...
+
+    async def retire(self, tenant_id: str) -> None:
+        """End the former keys; to be called once every process uses the current ones and nothing is `remaining`."""
+        ...
+
+    async def rewrap(self, tenant_id: str) -> int:
+        """Wrap the keys by the newest master key; returns how many were not."""
+        ...
+
+    async def report(self, tenant_id: str) -> list[KeyReport]: ...
