@@ -33,6 +33,7 @@ class Request:
     url: URL
     body: bytes | None
     headers: Mapping[str, str]
+    reading: bool
 
 
 @dataclass(frozen=True, slots=True)

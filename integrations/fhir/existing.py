@@ -119,7 +119,7 @@ class Existing:
         minute = (f"ge{in_utc(visit.start)}", f"lt{in_utc(visit.start + timedelta(minutes=1))}")
         asked = {"patient.identifier": token(person["system"], person["value"]), "date": list(minute)}
         whose = Whose(self.client, Identifier(person["system"], person["value"]))
-        async for each, raw in self._matching(asked):
+        async for each, raw in self._matching(asked, person="patient.identifier"):
             if each.start != visit.start or role_of(each) not in (None, visit.practitioner_ehr_id):
                 continue
             number = value_of(each.identifier, self.endpoint.booking_system)
@@ -129,8 +129,8 @@ class Existing:
             elif number == str(visit.booking_id):
                 yield each, raw
 
-    async def _matching(self, asked: Mapping[str, Any]) -> AsyncIterator[tuple[Appointment, Raw]]:
-        async for page in pages(self.client, "Appointment", asked):
+    async def _matching(self, asked: Mapping[str, Any], person: str = "") -> AsyncIterator[tuple[Appointment, Raw]]:
+        async for page in pages(self.client, "Appointment", asked, person=person):
             for entry in page.entry:
                 found = decode(entry.resource, Appointment)
                 if found.resourceType == "Appointment":

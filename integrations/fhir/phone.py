@@ -16,7 +16,8 @@ async def registered_phone(client: FhirClient, person: Person) -> str | None:
     own = Identifier(number.system, number.number)
     asked = {"identifier": token(number.system, number.number)}
     try:
-        known = [each async for each in every(client, "Patient", asked, Patient) if own in each.identifier]
+        found = every(client, "Patient", asked, Patient, person="identifier")
+        known = [each async for each in found if own in each.identifier]
     except FhirFailure:
         return None
     return next((phone for each in known if (phone := phone_in(each.telecom, number.country))), None)

@@ -73,7 +73,7 @@ class VisitsOf:
             "date": f"ge{in_utc(moment)}",
             "_count": self.endpoint.page_size,
         }
-        async for page in pages(self.client, "Appointment", asked):
+        async for page in pages(self.client, "Appointment", asked, person="patient.identifier"):
             for entry in page.entry:
                 if read := self._read(entry.resource):
                     yield read

@@ -56,7 +56,7 @@ class Whose:
         """The server's Patients with that number, which each of them must show."""
         try:
             asked = {"identifier": token(self._own.system, self._own.value)}
-            found = every(self._client, "Patient", asked, Patient)
+            found = every(self._client, "Patient", asked, Patient, person="identifier")
             return {each.id async for each in found if self._own in each.identifier}
         except FhirFailure as failure:
             log.info("%s tells nobody which Patient has a number: %s", self._client.url, failure)

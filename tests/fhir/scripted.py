@@ -17,6 +17,11 @@ class Request:
     body: bytes
     connection: int
 
+    @property
+    def asked(self) -> str:
+        """What is searched for, in the address or in the body."""
+        return self.target.partition("?")[2] or self.body.decode()
+
 
 Script = Callable[[Request, asyncio.StreamWriter], object]
 

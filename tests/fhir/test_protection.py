@@ -176,7 +176,7 @@ async def test_silence_is_held_against_a_server_only_where_it_had_time(left: flo
     async with scripted(SILENT) as (server, _):
         deadline = Deadline(until=asyncio.get_running_loop().time() + left, seconds=0.3)
         with pytest.raises(Unanswered) as outage:
-            await exchange(connections.of(pooled=True), Request("GET", URL(server.url), None, {}), deadline)
+            await exchange(connections.of(pooled=True), Request("GET", URL(server.url), None, {}, True), deadline)
     await connections.close()
     assert outage.value.outage is Outage.TIMEOUT
     assert outage.value.blames is blames
@@ -186,7 +186,7 @@ async def test_a_connection_that_was_kept_too_long_is_nobodys_failure_and_one_th
     connections, told = Connections(), []
     async with scripted(GOOD, b"") as (server, _):
         request, deadline = (
-            Request("GET", URL(server.url), None, {}),
+            Request("GET", URL(server.url), None, {}, True),
             Deadline(asyncio.get_running_loop().time() + 60, 60),
         )
         await exchange(connections.of(pooled=True), request, deadline)

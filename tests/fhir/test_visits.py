@@ -153,7 +153,7 @@ async def test_a_patient_by_reference_is_known_by_what_the_server_says_of_its_nu
     known = bundle(patient("1", **WHO), patient("2", **SOMEBODY))
     async with telling(dialect, bundle(mine, theirs), known) as (server, visits):
         assert [each.held.ehr_id for each in await visits()] == ["mine"]
-    assert [each.target.split("?")[0] for each in server.requests] == ["/fhir/Appointment", "/fhir/Patient"]
+    assert [each.target for each in server.requests] == ["/fhir/Appointment/_search", "/fhir/Patient/_search"]
 
 
 @DIALECTS
