@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +12,9 @@ from uuid import UUID
 
 from api.bootstrap import EXPECTED, build_app, import_seed, migrate, retry_job, seal, tell_jobs, work
 from api.demo import demo, demo_defaults
+from api.logs import configure_logs
 from api.schema.schema import schema
+from api.scrubbing import scrubbed
 from api.serving import PortBusy, authority, listen, port_of, serve_until_told
 from api.settings import Settings, SettingsInvalid, read_settings
 
@@ -82,7 +83,6 @@ def main(arguments: list[str]) -> int:
     verb, *order = arguments or [""]
     if verb not in VERBS or not _is_known(verb, order):
         return _could_not(f"usage: python -m api {USAGE}")
-    threading.excepthook = _not_after_the_loop
     # Supervisors stop with SIGTERM what a keyboard stops with SIGINT; process 1 of a container would not even notice.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -109,20 +109,14 @@ def _is_known(verb: str, order: Sequence[str]) -> bool:
 
 
 def _log(settings: Settings, verb: str) -> None:
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if verb != "migrate":  # Alembic tells at every look whether the database is ready what dialect it speaks
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-def _not_after_the_loop(failed: threading.ExceptHookArgs) -> None:
-    """SQLite's driver reports from a thread; after a file that cannot be opened, its loop may be gone by then."""
-    if not (isinstance(failed.exc_value, RuntimeError) and str(failed.exc_value) == "Event loop is closed"):
-        threading.__excepthook__(failed)
+    configure_logs(settings.log_level, settings.log_format)
+    if verb == "migrate":  # else Alembic tells at every look whether the database is ready what dialect it speaks
+        logging.getLogger("alembic").setLevel(logging.NOTSET)
 
 
 def _could_not(message: str) -> int:
     with suppress(OSError):
-        print(f"itb: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+        print(scrubbed(f"itb: {' '.join(message.split())}"), file=sys.stderr)  # noqa: T201
     return COULD_NOT
 
 

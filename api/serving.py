@@ -76,6 +76,7 @@ def server(app: Any, log_level: str, patience: int = 5) -> Server:
     config = uvicorn.Config(
         app,
         log_level=log_level,
+        log_config=None,  # what uvicorn says goes where everything goes, and is scrubbed there
         lifespan="on",
         access_log=False,
         timeout_graceful_shutdown=patience,

@@ -1,8 +1,6 @@
 """Every setting, from the environment: one documented field each."""
 
-from base64 import b64decode
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import timedelta
 from ipaddress import ip_address
@@ -10,6 +8,7 @@ from math import isfinite
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from api.master_keys import read_master_keys
 from domain.timing import Timing
 
 PREFIX = "ITB_"
@@ -127,6 +126,7 @@ class Settings:
     )
     trusted_proxies: str = setting("Addresses of proxies, separated by commas, whose X-Forwarded-For counts.", "")
     log_level: str = setting("debug, info, warning or error.", "info")
+    log_format: str = setting("`text`, or `json` for those who collect logs.", "text")
     demo_dir: str = setting("Where `demo` keeps its database, calendars and keys.", ".demo")
     demo_ehr_no_port: int = setting("The Norwegian sandbox EHR of `demo`.", 8001)
     demo_ehr_se_port: int = setting("The Swedish sandbox EHR of `demo`.", 8002)
@@ -143,7 +143,7 @@ class Settings:
 
     @property
     def masters(self) -> dict[int, bytes]:
-        return _masters(self.master_keys)
+        return read_master_keys(self.master_keys)
 
     def check_public_url(self) -> None:
         """For those who serve: an address to listen on is no address for browsers, unless it is loopback."""
@@ -209,7 +209,12 @@ def _check(settings: Settings) -> None:
         raise SettingsInvalid(f"{PREFIX}SECRET: must be at least {SHORTEST_SECRET} characters long")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingsInvalid(f"{PREFIX}LOG_LEVEL: must be debug, info, warning or error")
-    _masters(settings.master_keys)
+    if settings.log_format not in ("text", "json"):
+        raise SettingsInvalid(f"{PREFIX}LOG_FORMAT: must be text or json")
+    try:
+        read_master_keys(settings.master_keys)
+    except ValueError as why:
+        raise SettingsInvalid(f"{PREFIX}MASTER_KEYS: {why}") from None
     for proxy in filter(None, settings.trusted_proxies.split(",")):
         _check_proxy(proxy)
     _check_numbers(settings)
@@ -220,21 +225,6 @@ def _check(settings: Settings) -> None:
         _check_url(f"{PREFIX}ORIGINS", origin)
     for name in ("public_url", "oidc_issuer"):
         _check_url(f"{PREFIX}{name.upper()}", getattr(settings, name))
-
-
-def _masters(text: str) -> dict[int, bytes]:
-    keys: dict[int, bytes] = {}
-    for each in filter(None, text.split(",")):
-        number, _, key = each.partition(":")
-        with suppress(ValueError):
-            keys[int(number)] = b64decode(key, validate=True)
-    if len(keys) != len(list(filter(None, text.split(",")))) or any(len(key) != 32 for key in keys.values()):
-        raise SettingsInvalid(
-            f"{PREFIX}MASTER_KEYS: must be number:key, separated by commas, each key 32 bytes in base64"
-        )
-    if any(number < 1 for number in keys):
-        raise SettingsInvalid(f"{PREFIX}MASTER_KEYS: numbers begin at 1")
-    return keys
 
 
 def _check_numbers(settings: Settings) -> None:

@@ -17,6 +17,7 @@ HOMES = {
     "graphql": ("api",),
     "icalendar": ("api",),
     "strawberry": ("api",),
+    "structlog": ("api",),
     "prometheus_client": ("api",),
     "orjson": ("api", "integrations/sandbox"),
     "starlette": ("api", "integrations/sandbox", "integrations/oidc"),

@@ -19,6 +19,7 @@ from tests.living import Town, over_http
 from tests.oidc.serving import tokens_of
 from tests.system.journey import Journey
 
+KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 NEEDED = {"secret": "tests-only-not-a-secret-0123456789abcdef", "oidc_issuer": "http://127.0.0.1:9"}
 NEEDED_NAMES = {f"ITB_{name.upper()}": value for name, value in NEEDED.items()}
 
@@ -62,6 +63,8 @@ def closed() -> int:
         *(("ITB_REDIS_URL", value) for value in ("http://redis", "redis", "redis://host:port")),
         *(("ITB_TRUSTED_PROXIES", value) for value in ("proxy.example.org", "10.0.0.1, 10.0.0.2")),
         ("ITB_LOG_LEVEL", "loud"),
+        ("ITB_LOG_FORMAT", "xml"),
+        *(("ITB_MASTER_KEYS", value) for value in ("1", "1:short", f"0:{KEY}", f"x:{KEY}", f"1:{KEY},1:{KEY}")),
         ("ITB_DEMO_OIDC_PORT", "70000"),
         ("ITB_PROT", "8000"),
     ],

@@ -70,7 +70,7 @@ def _sealed(booking: Booking, keys: TenantKeys | None) -> dict[str, bytes | None
     words, id = Words(comment=booking.comment, cancel_reason=booking.cancel_reason), str(booking.id)
     return {
         "words_sealed": None if words == Words() else keys.seal(WORDS, id, msgspec.json.encode(words)),
-        "sms_to_sealed": booking.sms_to and keys.seal(SMS_TO, id, booking.sms_to.encode()),
+        "sms_to_sealed": None if booking.sms_to is None else keys.seal(SMS_TO, id, booking.sms_to.encode()),
     }
 
 

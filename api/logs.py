@@ -1,0 +1,78 @@
+"""What is written about what happens: every logger's lines in one form, with nobody in them."""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+
+from api.scrubbing import scrub_event, scrubbed
+
+CHATTY = ("aiosqlite", "alembic", "asyncio", "hpack", "httpcore2", "httpx2", "urllib3", "uvicorn.access", "websockets")
+"""Packages that write every statement, request or frame into the log, with what is in them."""
+
+FORMS = ("text", "json")
+
+_BEFORE: tuple[Any, ...] = (
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+)
+
+
+class LogFormatter(ProcessorFormatter):
+    """Renders an event, and looks once more over the whole line. `scrub` is only ever off to show that it is needed."""
+
+    def __init__(self, form: str, *, scrub: bool = True) -> None:
+        self._scrub: Callable[[str], str] = scrubbed if scrub else lambda text: text
+        last: Any = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else _as_text
+        clean: list[Any] = [scrub_event] if scrub else []
+        super().__init__(
+            processors=[ProcessorFormatter.remove_processors_meta, *clean, last],
+            foreign_pre_chain=_BEFORE,
+            keep_exc_info=False,
+            keep_stack_info=False,
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._scrub(super().format(record))
+
+
+def _as_text(_: object, __: str, event: dict[str, Any]) -> str:
+    told = [event.pop(name, "") for name in ("timestamp", "level", "logger", "event")]
+    exception = event.pop("exception", "")
+    more = [f"{name}={value}" for name, value in sorted(event.items())]
+    line = " ".join(str(each) for each in (*told, *more) if each != "").replace("\n", "\\n")
+    return f"{line}\n{exception}" if exception else line
+
+
+def configure_logs(level: str, form: str) -> None:
+    """For the whole process: its own loggers, those of packages, warnings, and what nobody has caught."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter(form))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    quieten()
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+
+
+def quieten() -> None:
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _uncaught(kind: type[BaseException], failure: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger("api").critical("ended by what nobody has caught", exc_info=(kind, failure, trace))
+
+
+def _uncaught_in_thread(failed: threading.ExceptHookArgs) -> None:
+    """SQLite's driver reports from a thread; after a file that cannot be opened, its loop may be gone by then."""
+    if failed.exc_value and str(failed.exc_value) != "Event loop is closed":
+        _uncaught(failed.exc_type, failed.exc_value, failed.exc_traceback)

@@ -1,0 +1,91 @@
+"""Takes people out of text that is about to be logged: what has a pattern is found, wherever it stands.
+
+A name has none: names are never logged in the first place, and fields that could hold one are dropped by their key.
+"""
+
+import re
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+from domain.national_id import InvalidNationalId, national_id
+
+GONE = "***"
+
+DROPPED = frozenset(
+    {
+        *("address", "authorization", "birth_date", "birthdate", "claims", "comment", "cookie", "display", "email"),
+        *("family", "given", "headers", "identifier", "key", "name", "national_id", "nin", "number", "password"),
+        *("patient", "person", "personnummer", "phone", "pid", "query", "secret", "sms_to", "ssn", "sub", "subject"),
+        *("telecom", "token", "variables"),
+    }
+)
+"""Keys of fields whose values are never logged, whatever is in them."""
+
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_APART = r"(?:(?<!\d)|(?<=%[0-9A-Fa-f]{2}))"
+"""Not inside a longer number; what a URL encodes before it may end in a digit."""
+_SIGN = r"(?:[ +-]|%20|%2[BbDd])?"
+_NUMBER = re.compile(
+    rf"(?P<uuid>{_UUID})|{_APART}(?:(?:\d\d)?\d{{6}}{_SIGN}\d{{4}}|\d{{6}}{_SIGN}\d{{5}})(?!\d)",
+    re.ASCII | re.IGNORECASE,
+)
+_ENCODED = {"%20": " ", "%2B": "+", "%2D": "-"}
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.ASCII | re.IGNORECASE)
+
+
+_GAP = r"[ ()./-]{0,3}"
+_WHOLE = (
+    (_pattern(r"\beyJ[\w-]{5,}(?:\.[\w-]+)*\.?"), GONE),
+    (_pattern(r"\bitb_(?:live|test)_\w+"), GONE),
+    (_pattern(r"\b(Bearer|Basic|DPoP)[\s:]+[\w~+/.=-]{3,}"), rf"\1 {GONE}"),
+    (_pattern(r"((?:__Host-|__Secure-)?\b\w*(?:sid|session)\w*)=[^\s\"'\\,;)}>&]+"), rf"\1={GONE}"),
+    (_pattern(r"\b((?:set-)?cookie)(['\"\\]*\s*[:=,]\s*[b'\"\\]*)[^\r\n\"'\\]+"), rf"\1\2{GONE}"),
+    (_pattern(r"((?:https?|wss?)://[^\s\"'?\\]+|(?<![\w?])/[\w./%:$@~-]*)\?[^\s\"'\\>)]+"), rf"\1?{GONE}"),
+    (_pattern(r"[^\s\"'\\<>()\[\]{}|,:;=/@]+(?:@|%40)(?:[\w-]+\.)+[a-z]{2,}"), GONE),
+    (_pattern(rf"(?:\+|%2B|(?<![\w.:-])00(?=4[567]|35[48]))\d(?:{_GAP}\d){{7,14}}(?!\d)"), GONE),
+    (_pattern(r"(?<![\w.:+-])0\d{1,3}[- ]\d{2,3}(?: ?\d\d){2}(?!\d)"), GONE),
+)
+"""Patterns, and what is put in their place: tokens, API keys, credentials, sessions, cookies, queries of addresses,
+e-mail addresses, and phones in the ways they are written in Norway and Sweden."""
+
+
+def scrubbed(text: str) -> str:
+    """National numbers only where they are valid: what merely looks like one is an id that somebody needs."""
+    for pattern, instead in _WHOLE:
+        text = pattern.sub(instead, text)
+    return _NUMBER.sub(_unless_valid, text)
+
+
+def _unless_valid(match: re.Match[str]) -> str:
+    written = match[0]
+    if match["uuid"]:
+        return written
+    for code, sign in _ENCODED.items():
+        written = re.sub(code, sign, written, flags=re.IGNORECASE)
+    for spelling in {written, written.replace(" ", ""), written.replace("-", ""), written.replace("+", "")}:
+        for country in ("NO", "SE"):
+            try:
+                national_id(country, spelling, today=datetime.now(UTC).date())
+            except InvalidNationalId:
+                continue
+            return GONE
+    return match[0]
+
+
+def scrub_event(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Every text in an event, and none of the values whose key says that they are somebody's."""
+    return {key: GONE if key.lower() in DROPPED else _scrubbed(value) for key, value in event.items()}
+
+
+def _scrubbed(value: object) -> object:
+    if isinstance(value, str):
+        return scrubbed("".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in value))
+    if isinstance(value, Mapping):
+        return {key: GONE if str(key).lower() in DROPPED else _scrubbed(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_scrubbed(each) for each in value]
+    return value if isinstance(value, bool | int | float | None) else scrubbed(str(value))

@@ -1,0 +1,89 @@
+"""What is taken out of a line of the log, and what is left in."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.logs import FORMS, LogFormatter
+from api.scrubbing import GONE, scrubbed
+
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJrYXJpIn0.c2lnbmF0dXJl"
+PEOPLE = [
+    *("13116900216", "131169 00216", "131169-00216", "131169%2000216", "01929900045"),
+    *("197010632391", "19701063-2391", "701063-2391", "7010632391", "701063%2D2391", "191212121212", "121212+1212"),
+    *("kari@example.org", "kari.o+x@post.example.no", "kari%40example.org"),
+    *("+4790000001", "+47 900 00 001", "+46 (0)70-174 06 05", "0047 90 00 00 01", "070-174 06 05", "%2B4790000001"),
+    *(JWT, f"Bearer {JWT}", "Bearer abc-123", "Basic a2FyaTpodXNo", "itb_live_ab12cd34_0123456789abcdef"),
+    *("__Host-sid=f00ba7f00ba7", "sid=f00ba7f00ba7", "Set-Cookie: sid=f00; Path=/", "{'cookie': 'a=b; c=d'}"),
+    *("https://ehr.example/fhir/Patient?identifier=kari", "/login/callback?code=abc&state=x"),
+]
+"""As they are written in errors, addresses and headers."""
+FRAMES = ["{}", "no answer for {}: HTTP 500", "'{}'", '{{"text": "{}"}}', "a\n{}\nb", "x={},", "|{}|", "æ{}ø"]
+KEPT = [
+    *("13116900217", "00000000000", "12345678901234567890", "131169002160", "9e107d9d-3726-4b26-8c1d-13116900216a"),
+    *("2026-11-24T19:26:00.123456+01:00", "2026-11-24 19:26:00+0100", "127.0.0.1:8000", "took 0.125 s", "42"),
+    *("/Appointment/ap:1", "HTTP 503", "booking 11111111-2222-3333-4444-555555555555", "what? nothing", "-1800"),
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("private", PEOPLE)
+def test_what_is_somebodys_is_gone_however_it_is_written(private: str, frame: str) -> None:
+    shown = scrubbed(frame.format(private))
+    assert private not in shown and GONE in shown
+    for part in ("identifier=kari", "code=abc", "f00", "a=b", "abc-123"):
+        assert part not in shown
+
+
+@pytest.mark.parametrize("frame", FRAMES[:4])
+@pytest.mark.parametrize("text", KEPT)
+def test_what_is_nobodys_is_left(text: str, frame: str) -> None:
+    assert scrubbed(frame.format(text)) == frame.format(text)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_scrubbed_once_and_for_all(text: str) -> None:
+    once = scrubbed(text)
+    assert scrubbed(once) == once
+
+
+def record(*args: object, message: str = "%s", extra: dict[str, object] | None = None, fails: str = "") -> Any:
+    made = logging.LogRecord("api.x", logging.ERROR, "x.py", 1, message, args, None)
+    made.__dict__.update(extra or {})
+    if fails:
+        try:
+            raise ValueError(fails) from KeyError(fails)
+        except ValueError as failure:
+            made.exc_info = (ValueError, failure, failure.__traceback__)
+    return made
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_lines_exceptions_causes_and_fields_are_scrubbed(form: str) -> None:
+    told = record(
+        "13116900216",
+        extra={"name_of": "kari@example.org", "comment": "Kari", "deep": {"token": "hush", "more": ["+4790000001"]}},
+        fails="no such patient: 197010632391",
+    )
+    line = LogFormatter(form).format(told)
+    for private in ("13116900216", "kari@example.org", "Kari", "hush", "+4790000001", "197010632391"):
+        assert private not in line
+        assert private in LogFormatter(form, scrub=False).format(told)
+    assert "ValueError" in line and "no such patient" in line and "api.x" in line
+
+
+def test_a_line_of_json_is_json_with_when_how_bad_and_where() -> None:
+    told = json.loads(LogFormatter("json").format(record('a "quoted" 13116900216 \n /x?y=z', fails="13116900216\\")))
+    assert told["event"] == f'a "quoted" {GONE} \n /x?{GONE}'
+    assert (told["level"], told["logger"]) == ("error", "api.x") and told["timestamp"].endswith("Z")
+    assert "exc_info" not in told and "ValueError" in told["exception"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nobody_writes_a_second_line_or_hides_behind_a_control_character(form: str) -> None:
+    line = LogFormatter(form).format(record("kari\nadmin logged in\x1b[2J\x0013116900216"))
+    assert "\n" not in line and "\x1b" not in line and "13116900216" not in line and "\x00" not in line
