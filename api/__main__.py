@@ -1,4 +1,4 @@
-"""`python -m api demo | serve | worker | migrate | import | schema | jobs | seal`: settings by environment."""
+"""`python -m api VERB`, as docs/operations.md lists them: settings come from the environment."""
 
 import asyncio
 import logging
@@ -10,7 +10,9 @@ from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
-from api.bootstrap import EXPECTED, build_app, import_seed, migrate, retry_job, seal, tell_jobs, work
+from api.audit import USAGE as AUDIT_USAGE
+from api.audit import asked_of
+from api.bootstrap import EXPECTED, build_app, import_seed, migrate, retry_job, seal, tell_audit, tell_jobs, work
 from api.demo import demo, demo_defaults
 from api.logs import configure_logs
 from api.schema.schema import schema
@@ -62,6 +64,11 @@ def seal_(settings: Settings, order: str, tenant_id: str = "") -> None:
     asyncio.run(seal(settings, order, tenant_id, lambda said: print(said, flush=True)))  # noqa: T201
 
 
+def audit(settings: Settings, *order: str) -> None:
+    """One line for each event, so that a log keeper can take in one after the other."""
+    asyncio.run(tell_audit(settings, asked_of(order), lambda line: print(line)))  # noqa: T201
+
+
 VERBS: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "serve": serve,
@@ -70,8 +77,11 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "import": import_,
     "jobs": jobs,
     "seal": seal_,
+    "audit": audit,
 }
-USAGE = "demo | serve | worker | migrate | import | schema | jobs [retry ID] | seal rotate|rewrap [TENANT]"
+USAGE = (
+    "demo | serve | worker | migrate | import | schema | jobs [retry ID] | seal rotate|rewrap [TENANT] | " + AUDIT_USAGE
+)
 STAY = ("demo", "serve", "worker")
 """These run until they are told to stop; to be told so is no failure."""
 
@@ -98,12 +108,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _is_known(verb: str, order: Sequence[str]) -> bool:
-    """Jobs take an order, `retry` and an id; sealing needs one, and may be told whose."""
+    """Jobs take an order, `retry` and an id; sealing needs one, and may be told whose; the audit trail, which part."""
     if verb == "seal":
         return 0 < len(order) <= 2 and order[0] in ("rotate", "rewrap")
     if not order:
-        return True
+        return verb != "audit"  # nobody reads the trails of all tenants at once
     with suppress(ValueError):
+        if verb == "audit":
+            return bool(asked_of(order))
         return verb == "jobs" and len(order) == 2 and order[0] == "retry" and bool(UUID(order[1]))
     return False
 

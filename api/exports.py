@@ -27,7 +27,7 @@ def export_route(make_context: Callable[[Request, Response, str], Awaitable[Cont
         if viewer is None:
             return NOT_FOUND
         actor, id = await context.actor(), request.path_params["id"]
-        content = await context.use.export_data.download(context.tenant, actor, viewer.patient, id)
+        content = await context.use.prepare_export.download(context.tenant, actor, viewer.patient, id)
         if content is None:
             return NOT_FOUND
         headers = {"Content-Disposition": 'attachment; filename="my-data.json"', **NEVER_KEPT}

@@ -112,6 +112,11 @@ class Booking:
         """The intent, written down before the EHR hears of it."""
         return self.becomes(status, asked=asked, asked_at=now, check_at=check_at, empty_reads=0, **more)
 
+    def nobodys(self) -> "Booking":
+        """Without its patient and what they said: of the same version, to be written with what else becomes of it."""
+        said = {"comment": None, "terms_version": None, "sms_confirmation": False, "sms_to": None}
+        return replace(self, patient_id=None, cancel_reason=None, **said)  # type: ignore[arg-type]
+
     def extended(self, until: datetime, **changes: Any) -> "Booking":
         """A hold kept longer, once: at login."""
         return replace(self, version=self.version + 1, expires_at=until, renewed=True, **changes)

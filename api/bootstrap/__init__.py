@@ -1,6 +1,16 @@
 """The one place that sees every layer: puts the adapters behind the ports."""
 
-from api.bootstrap.commands import build_app, import_seed, migrate, retry_job, sandbox_apps, seal, tell_jobs, work
+from api.bootstrap.commands import (
+    build_app,
+    import_seed,
+    migrate,
+    retry_job,
+    sandbox_apps,
+    seal,
+    tell_audit,
+    tell_jobs,
+    work,
+)
 from api.bootstrap.house import EXPECTED, Unready, open_house, ready_house
 
 __all__ = [
@@ -14,6 +24,7 @@ __all__ = [
     "retry_job",
     "sandbox_apps",
     "seal",
+    "tell_audit",
     "tell_jobs",
     "work",
 ]

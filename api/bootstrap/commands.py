@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
 from api.app import House, create_app
+from api.audit import Asked, lines
 from api.bootstrap.house import NoSuchJob, NoSuchTenant, oidc_settings, open_house, ready_house
 from api.calendar import calendar_route
 from api.exports import export_route
@@ -22,6 +23,7 @@ from api.settings import Settings
 from api.webhooks import webhook_route
 from api.worker import work_forever
 from domain.tenant import Tenant
+from integrations.fhir.audit_event import audit_event
 from integrations.oidc.attempts import LoginAttempt
 from integrations.oidc.login import BrowserLogin, LoginFailed
 from integrations.sandbox.ehr import create_ehr
@@ -132,6 +134,15 @@ async def tell_jobs(settings: Settings) -> Sequence[str]:
     async with ready_house(settings) as house:
         now = house.clock.now()
         return list(told(await house.jobs.depth(now), await house.jobs.dead(MOST_DEAD), now))
+
+
+async def tell_audit(settings: Settings, asked: Asked, tell: Callable[[str], None]) -> None:
+    """The tenant's trail, line by line. Raises `NoSuchTenant`, or as `ready_house` does."""
+    async with ready_house(settings) as house:
+        if asked.tenant_id not in {tenant.id for tenant in await house.catalogue.tenants()}:
+            raise NoSuchTenant(f"no tenant has the id {asked.tenant_id}")
+        async for line in lines(house.use.read_audit, asked, audit_event):
+            tell(line)
 
 
 async def retry_job(settings: Settings, id: UUID) -> None:

@@ -19,7 +19,6 @@ from domain.usecases.change_booking import CancelBooking, RescheduleBooking
 from domain.usecases.changing import Changing
 from domain.usecases.confirm_booking import ConfirmBooking
 from domain.usecases.erase_patient import ErasePatient
-from domain.usecases.export_data import ExportData
 from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
@@ -31,6 +30,7 @@ from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
 from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
 from domain.usecases.news import ForgetChanges, News
+from domain.usecases.prepare_export import PrepareExport
 from domain.usecases.read_audit import ReadAudit
 from domain.usecases.reconcile import Reconcile
 from domain.usecases.rotate_keys import RotateKeys
@@ -86,7 +86,7 @@ def _rights(start: StartSqlWork, clock: Clock, settings: Settings) -> dict[str, 
     return {
         "set_consent": SetConsent(start_work=start, clock=clock),
         "update_contact_details": UpdateContactDetails(start_work=start, clock=clock),
-        "export_data": ExportData(start_work=start, clock=clock, kept=kept),
+        "prepare_export": PrepareExport(start_work=start, clock=clock, kept=kept),
         "erase_patient": ErasePatient(start_work=start, clock=clock),
         "read_audit": ReadAudit(start_work=start, clock=clock),
     }

@@ -13,6 +13,8 @@ from api.schema.signed_in import ForPatients, signed_in
 from domain import consent as domain
 from domain.consent import ConsentKind
 
+WHICH_WAY = "Which kind, and which way the patient decided."
+
 described_enum(
     ConsentKind,
     description="What a consent is about; none includes another.",
@@ -69,7 +71,9 @@ class ConsentMutations:
         description="Give or withdraw one consent. Said again it changes nothing.",
     )
     async def set_consent(
-        self, info: Info, input: Annotated[SetConsentInput, strawberry.argument(description="Which, and which way.")]
+        self,
+        info: Info,
+        input: Annotated[SetConsentInput, strawberry.argument(description=WHICH_WAY)],
     ) -> SetConsentPayload | None:
         context, viewer = info.context, await signed_in(info)
         said = domain.Consent(

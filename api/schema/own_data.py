@@ -14,10 +14,13 @@ from api.schema.scalars import URL
 from api.schema.signed_in import ForPatients, signed_in
 from api.scopes import scope_of
 from domain.booking import Booking
-from domain.usecases.export_data import ExportRequest
+from domain.usecases.prepare_export import ExportRequest
 
 if TYPE_CHECKING:
     from api.context import Context
+
+
+FOR_GOOD = "The wish, which cannot be taken back."
 
 
 @strawberry.input(description="A wish for everything that is kept of the patient.")
@@ -81,7 +84,7 @@ class OwnDataMutations:
             input_hash=input_hash(input),
             notes=[message("EXPORT_WITHOUT_RECORDS", context.languages)],
         )
-        export = await context.use.export_data(context.tenant, await context.actor(), viewer.patient, request)
+        export = await context.use.prepare_export(context.tenant, await context.actor(), viewer.patient, request)
         return RequestDataExportPayload(download_url=_url(context, export.id))
 
     @strawberry.mutation(
@@ -90,7 +93,9 @@ class OwnDataMutations:
         "sign-in. Bookings stay as times that were used, nobody's. Visits still to come are not cancelled by it.",
     )
     async def erase_my_data(
-        self, info: Info, input: Annotated[EraseMyDataInput, strawberry.argument(description="The wish.")]
+        self,
+        info: Info,
+        input: Annotated[EraseMyDataInput, strawberry.argument(description=FOR_GOOD)],
     ) -> EraseMyDataPayload | None:
         context, viewer = info.context, await signed_in(info)
         checked_key(input.idempotency_key)

@@ -35,8 +35,8 @@ from domain.ports.rights import (
     Consents,
     DataExport,
     DataExports,
-    OwnData,
     Retention,
+    Traces,
 )
 from domain.ports.surroundings import Clock, Limiter, Pace
 from domain.ports.times import DayTimes, Shelf, Shelved, TimesCache
@@ -102,7 +102,6 @@ __all__ = [
     "OutageWord",
     "Outbox",
     "OutboxReads",
-    "OwnData",
     "Pace",
     "Patients",
     "Receiver",
@@ -115,6 +114,7 @@ __all__ = [
     "StaleBooking",
     "StartWork",
     "TimesCache",
+    "Traces",
     "Turn",
     "UnitOfWork",
     "Unsealable",

@@ -53,7 +53,7 @@ class Belongings:
     complete: bool
 
 
-class OwnData(Protocol):
+class Traces(Protocol):
     """All that is a patient's, wherever it is kept. Part of a unit of work."""
 
     async def of_patient(self, tenant_id: str, patient_id: UUID) -> Belongings:

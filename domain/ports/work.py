@@ -21,7 +21,7 @@ from domain.ports.jobs import Jobs
 from domain.ports.keys import Keys
 from domain.ports.news import Feeds
 from domain.ports.outbox import Outbox
-from domain.ports.rights import AuditLog, Consents, DataExports, OwnData, Retention
+from domain.ports.rights import AuditLog, Consents, DataExports, Retention, Traces
 
 EVERY_TENANT = "*"
 """Instead of a tenant's id: work that looks through what all tenants have, and belongs to none of them."""
@@ -126,7 +126,7 @@ class UnitOfWork(Protocol):
     @property
     def exports(self) -> DataExports: ...
     @property
-    def own_data(self) -> OwnData: ...
+    def traces(self) -> Traces: ...
     @property
     def audit_log(self) -> AuditLog: ...
     @property

@@ -7,7 +7,6 @@ from domain.usecases.change_booking import CancelBooking, RescheduleBooking
 from domain.usecases.confirm_booking import ConfirmBooking
 from domain.usecases.deliver import Deliver
 from domain.usecases.erase_patient import ErasePatient
-from domain.usecases.export_data import ExportData
 from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
@@ -18,6 +17,7 @@ from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
 from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
 from domain.usecases.news import ForgetChanges, News
+from domain.usecases.prepare_export import PrepareExport
 from domain.usecases.read_audit import ReadAudit
 from domain.usecases.reconcile import Reconcile
 from domain.usecases.recur import Recur, Recurring
@@ -63,7 +63,7 @@ class UseCases:
     sign_in: SignIn
     set_consent: SetConsent
     update_contact_details: UpdateContactDetails
-    export_data: ExportData
+    prepare_export: PrepareExport
     erase_patient: ErasePatient
     read_audit: ReadAudit
     import_catalogue: ImportCatalogue

@@ -1,7 +1,7 @@
 """Forget a patient who asks for it (GDPR article 17), and say what is not ours to forget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from domain.audit import Actor, AuditEntry
@@ -45,11 +45,11 @@ class ErasePatient:
             await work.bookings.queue_for_patient(tenant.id, patient.id)
             if await work.patients.get(tenant.id, patient.id) is None:
                 return Erased()  # by another of their windows meanwhile
-            bookings = await work.own_data.bookings(tenant.id, patient.id)
+            bookings = await work.traces.bookings(tenant.id, patient.id)
             if any(each.asked or each.status in UNSETTLED for each in bookings):
                 raise Refused(InProgress())
             await _let_go(work, bookings, actor, now)
-            await work.own_data.erase(tenant.id, patient.id, now)
+            await work.traces.erase(tenant.id, patient.id, now)
             await work.audit(
                 AuditEntry(
                     tenant_id=tenant.id,
@@ -69,7 +69,7 @@ async def _let_go(work: UnitOfWork, bookings: Sequence[Booking], actor: Actor, n
     """Nobody's by then: what is told of it must not name the patient any more."""
     for hold in bookings:
         if hold.status is BookingStatus.HELD:
-            await release(work, replace(hold, patient_id=None, comment=None), actor, now)
+            await release(work, hold.nobodys(), actor, now)
 
 
 def _is_to_come(booking: Booking, now: datetime) -> bool:

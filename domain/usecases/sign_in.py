@@ -48,7 +48,7 @@ class SignIn:
         new_id = uuid4()
         async with self.start_work(tenant.id) as work:
             patient = await work.patients.recognise(tenant.id, identity, new_id)
-            if patient.id == new_id and await work.own_data.is_erased(tenant.id, identity):
+            if patient.id == new_id and await work.traces.is_erased(tenant.id, identity):
                 return None
             await work.commit()
         return _viewer(patient, identity)
@@ -56,7 +56,7 @@ class SignIn:
     async def is_erased(self, tenant: Tenant, identity: Identity) -> bool:
         """Whether a token is from before its patient was erased."""
         async with self.start_work(tenant.id) as work:
-            return await work.own_data.is_erased(tenant.id, identity)
+            return await work.traces.is_erased(tenant.id, identity)
 
     async def open_session(self, tenant: Tenant, identity: Identity, request_id: str) -> tuple[str, Viewer]:
         """A new session's secret, for the cookie; only its hash is kept."""

@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, insert, or_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import SYSTEM
-from integrations.store.own_data import NOBODYS
 from integrations.store.tables import AUDIT, TENANT
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_rights import CONSENT, DATA_EXPORT, ERASED_SIGN_IN
+from integrations.store.traces import NOBODYS
 
 B = BOOKING.c
 

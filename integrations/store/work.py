@@ -22,13 +22,13 @@ from integrations.store.feeds import SqlFeeds
 from integrations.store.idempotency import SqlIdempotency
 from integrations.store.jobs import SqlJobs
 from integrations.store.outbox import SqlOutbox
-from integrations.store.own_data import SqlOwnData
 from integrations.store.patients import SqlPatients
 from integrations.store.resealing import SqlKeys
 from integrations.store.retention import SqlRetention
 from integrations.store.sealing import Sealing
 from integrations.store.sessions import SqlSessions
 from integrations.store.tenant_keys import WorkSealing
+from integrations.store.traces import SqlTraces
 
 AfterCommit = Callable[[Sequence[Heard]], Awaitable[None]]
 
@@ -65,7 +65,7 @@ class SqlWork:
         self.outbox = SqlOutbox(connection)
         self.consents = SqlConsents(connection)
         self.exports = SqlDataExports(connection, self.sealing)
-        self.own_data = SqlOwnData(connection, sealing, self.sealing)
+        self.traces = SqlTraces(connection, sealing, self.sealing)
         self.audit_log = SqlAuditLog(connection)
         self.retention = SqlRetention(connection)
 

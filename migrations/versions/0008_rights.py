@@ -1,6 +1,6 @@
 """What patients agreed to, exports of their data, who was erased, and an audit trail that nobody can rewrite.
 
-Revision 0008, after 0004. On both engines triggers refuse to change a line of the audit trail or of the consents, and
+Revision 0008, after 0007. On both engines triggers refuse to change a line of the audit trail or of the consents, and
 to delete a line of the audit trail within five years (HSLF-FS 2016:40).
 """
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0007"
 
 HAS_PATIENT = sa.text("patient_id IS NOT NULL")
 AUDIT_INDEXES = (("actor_id", "at"), ("at", "id"))

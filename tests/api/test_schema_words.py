@@ -25,7 +25,10 @@ QUERIES = [
     *("node", "nodes", "tenant", "areas", "clinics", "clinic", "treatments", "treatment", "practitioners", "offers"),
     *("availability", "hold", "viewer"),
 ]
-MUTATIONS = ["holdSlot", "releaseHold", "confirmBooking", "rescheduleBooking", "cancelBooking"]
+MUTATIONS = [
+    *("holdSlot", "releaseHold", "confirmBooking", "rescheduleBooking", "cancelBooking"),
+    *("updateContactDetails", "setConsent", "requestDataExport", "eraseMyData"),
+]
 
 AGREED = """
 Query.node(id: ID!): Node
@@ -72,6 +75,17 @@ Hold.serverTime: DateTime!
 Hold.scope: HoldScope!
 Viewer.patient: Patient!
 Viewer.sessionExpiresAt: DateTime!
+Viewer.consents: [Consent!]!
+Consent.id: ID!
+Consent.kind: ConsentKind!
+Consent.given: Boolean!
+Consent.documentVersion: String
+Consent.at: DateTime
+UpdateContactDetailsPayload.patient: Patient
+SetConsentPayload.consent: Consent
+RequestDataExportPayload.downloadUrl: URL
+EraseMyDataPayload.erased: Boolean!
+EraseMyDataPayload.notErased: [String!]!
 Booking.reference: String
 Booking.status: BookingStatus!
 Booking.version: Int!
@@ -129,6 +143,7 @@ CancelBookingInput.reason: String
 ENUMS = {
     "SourceState": "OK STALE TIMEOUT OFFLINE",
     "HoldScope": "LOCAL EHR",
+    "ConsentKind": "TERMS PRIVACY SMS MARKETING",
     "BookingPeriod": "UPCOMING PREVIOUS ALL",
     "BookingStatus": "HELD CONFIRMING UNKNOWN BOOKED CANCELLING CANCELLED FULFILLED NO_SHOW FAILED EXPIRED RELEASED",
     "ChangeRefusal": "NOT_ALLOWED TOO_LATE GRACE_OVER COUNT_EXCEEDED ALREADY_STARTED EHR_OFFLINE MANAGED_EXTERNALLY",

@@ -28,7 +28,7 @@ class ExportRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportData:
+class PrepareExport:
     """Prepared at once: a patient's rows are few. One transaction reads them all, so that they fit together."""
 
     start_work: StartWork
@@ -72,7 +72,7 @@ class ExportData:
         if person is None:
             raise Refused(NotFound())  # erased by another of their windows meanwhile
         now = self.clock.now()
-        found = await work.own_data.of_patient(tenant.id, patient_id)
+        found = await work.traces.of_patient(tenant.id, patient_id)
         content = json.dumps(_document(tenant, person, found, now, notes), ensure_ascii=False, indent=1)
         export = DataExport(
             tenant_id=tenant.id,

@@ -71,7 +71,7 @@ def whose(tenant_id: str, patient_id: UUID) -> Mapping[Table, ColumnElement[bool
     }
 
 
-class SqlOwnData:
+class SqlTraces:
     def __init__(self, connection: AsyncConnection, sealing: Sealing, work: WorkSealing) -> None:
         self._connection = connection
         self._sealing = sealing
