@@ -30,11 +30,11 @@ SOON = Timing(watch=timedelta(milliseconds=50))
 
 async def test_what_is_committed_is_told_though_the_caller_has_left(start, engine: AsyncEngine) -> None:
     told: list[Heard] = []
-    entered = asyncio.Event()
+    entered, left = asyncio.Event(), asyncio.Event()
 
     async def slowly(heard: Sequence[Heard]) -> None:
         entered.set()
-        await asyncio.sleep(0.2)
+        await left.wait()
         told.extend(heard)
 
     async def change() -> None:
@@ -47,6 +47,7 @@ async def test_what_is_committed_is_told_though_the_caller_has_left(start, engin
     caller.cancel()
     with suppress(asyncio.CancelledError):
         await caller
+    left.set()
 
     async def look() -> bool | None:
         return bool(told) or None
@@ -56,9 +57,10 @@ async def test_what_is_committed_is_told_though_the_caller_has_left(start, engin
 
 async def test_the_next_writer_does_not_wait_for_what_is_told(start, engine: AsyncEngine) -> None:
     """A Redis that hangs must not keep the database's one writer."""
-    gate = asyncio.Event()
+    entered, gate = asyncio.Event(), asyncio.Event()
 
     async def hangs(_: Sequence[Heard]) -> None:
+        entered.set()
         await gate.wait()
 
     starting = StartSqlWork(engine, Sealing(SECRET), Stopped(), hangs)
@@ -69,7 +71,7 @@ async def test_the_next_writer_does_not_wait_for_what_is_told(start, engine: Asy
             await work.commit()
 
     first = asyncio.create_task(change())
-    await asyncio.sleep(0.1)
+    await entered.wait()
     async with asyncio.timeout(60), starting("nord") as work:
         await work.commit()
     gate.set()
@@ -88,25 +90,35 @@ async def test_a_place_of_another_log_is_not_reached(start, engine: AsyncEngine)
 @pytest.fixture
 async def followed(start, engine: AsyncEngine) -> AsyncIterator[tuple[StartSqlWork, News, "Screen"]]:
     """A patient with a booking, whose screen is open."""
-    log = SqlChangeLog(engine)
-    news = News(MemoryTimes(), MemoryBus(), log)
+    log = SeenLog(engine)
+    news = News(MemoryTimes(), MemoryBus(), SqlChangeLog(engine))
     starting = StartSqlWork(engine, Sealing(SECRET), Stopped(), news.spread)
     async with starting("nord") as work:
         await work.patients.recognise("nord", make_identity(), KARI)
         await work.commit()
     await book(starting, "first", 10)
     watch = WatchBookings(reads=SqlBookingReads(engine), changes=log, news=news, clock=Stopped(), timing=SOON)
-    screen = Screen(watch("nord", KARI, None))
+    screen = Screen(watch("nord", KARI, None), log)
     await screen.has(2)
     assert [each.resync for each in screen.seen] == [True, False]
     yield starting, news, screen
     await screen.close()
 
 
+class SeenLog(SqlChangeLog):
+    """One that counts how often somebody asks where it ends: a screen does, whenever it looks."""
+
+    looks = 0
+
+    async def latest(self) -> Mark:
+        self.looks += 1
+        return await super().latest()
+
+
 class Screen:
-    def __init__(self, source) -> None:
+    def __init__(self, source, log: SeenLog) -> None:
         self.seen: list[BookingNews] = []
-        self._source = source
+        self._source, self._log = source, log
         self._task = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
@@ -117,6 +129,15 @@ class Screen:
         async def look() -> bool | None:
             assert not self._task.done(), "the subscription has ended"
             return len(self.seen) >= count or None
+
+        await until(look)
+
+    async def has_looked(self) -> None:
+        """Once from beginning to end: the second look from now on begins when the first is over."""
+        before = self._log.looks
+
+        async def look() -> bool | None:
+            return self._log.looks >= before + 2 or None
 
         await until(look)
 
@@ -135,12 +156,17 @@ async def book(start: StartSqlWork, name: str, hour: int) -> None:
         await work.commit()
 
 
-async def test_a_database_that_is_gone_for_a_while_ends_no_screen(followed, engine: AsyncEngine) -> None:
-    start, news, screen = followed
+async def test_a_database_that_is_gone_for_a_while_ends_no_screen(
+    followed, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, _, screen = followed
     async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE change RENAME TO gone"))
-    news.lost()
-    await asyncio.sleep(0.5)
+
+    async def looked_in_vain() -> bool | None:
+        return "cannot be followed for a moment" in caplog.text or None
+
+    await until(looked_in_vain)
     async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE gone RENAME TO change"))
     await book(start, "second", 12)
@@ -162,10 +188,10 @@ async def test_a_quiet_screen_is_not_begun_anew_when_the_log_is_cut(followed, en
             return bool(await log.after(before, 10)) or None
 
         await until(told)
-        await asyncio.sleep(0.3)
+        await screen.has_looked()
     await log.forget(NOW + timedelta(hours=2))
     news.lost()
-    await asyncio.sleep(0.5)
+    await screen.has_looked()
     await book(start, "second", 12)
     await screen.has(3)
     assert [each.resync for each in screen.seen] == [True, False, False]
