@@ -6,7 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
-from tests.proof.ground import Place
+from tests.proof.ground import Place, engine_at
 
 
 class _Counted(Coroutine[Any, Any, Any]):
@@ -67,6 +67,7 @@ def _child(place: Place, work: Callable[[], Awaitable[Any]], after: int) -> int:
     try:
         with asyncio.Runner() as runner:
             place.runner = runner
+            engine_at.cache_clear()  # a process that has just begun is also interrupted in getting to know its database
             place.open()
             runner.get_loop().set_task_factory(_Dying(after).task)
             runner.run(_done(work))

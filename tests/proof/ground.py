@@ -3,14 +3,16 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.bootstrap.shared import shared_by
 from api.bootstrap.wiring import use_cases
@@ -28,6 +30,7 @@ from domain.usecases.changing import ChangeRequest
 from domain.usecases.confirm_booking import ConfirmRequest
 from domain.usecases.take_hold import HoldRequest
 from integrations.fhir.ehrs import FhirEhrs
+from integrations.sandbox.calendar import Calendar
 from integrations.sandbox.people import PEOPLE, as_ehr_patients
 from integrations.sandbox.world_no import NORWAY
 from integrations.sandbox.world_se import SWEDEN
@@ -80,6 +83,34 @@ class Ground:
         self.clock.moment = MORNING
         for ehr in (self.ihe, self.r4):
             assert ehr.http.post("/_sandbox/reset").status_code == 204
+
+    def keep(self, folder: Path) -> None:
+        """Both calendars as they are, in the files that record systems keep over a restart."""
+        for dialect in CLINICS:
+            self._on_disk(dialect, folder, lambda calendar: calendar.write())
+
+    def bring_back(self, folder: Path, moment: datetime) -> None:
+        """As both were when they were kept, at that moment."""
+        self.reset()
+        self.clock.moment = moment
+        for dialect in CLINICS:
+            self._on_disk(dialect, folder, lambda calendar: calendar._load())
+
+    def _on_disk(self, dialect: str, folder: Path, work: Callable[[Calendar], None]) -> None:
+        calendar = self.sandbox(dialect).calendar
+        calendar.path = folder / f"{dialect}.json"
+        work(calendar)
+        calendar.path = None
+
+    def fall_silent(self) -> None:
+        """Until all is carried out that a process sent before it died, and nobody but us has a connection."""
+        for ehr in (self.ihe, self.r4):
+            state = ehr.server.server_state
+            while True:
+                for _ in range(2):  # whoever connected before us is known of by then
+                    ehr.get("/_sandbox/calls")
+                if len(state.connections) == 1 and not state.tasks:
+                    break
 
     def fault(self, dialect: str, kind: str, operation: str, times: int = 1) -> None:
         sandbox = self.sandbox(dialect)
@@ -149,6 +180,12 @@ def settings(url: str, **changes: Any) -> Settings:
     )
 
 
+@cache
+def engine_at(url: str) -> AsyncEngine:
+    """One for each address, kept though its connections are not: what it has compiled, the next life need not."""
+    return open_engine(url, pool_size=4)
+
+
 @dataclass
 class Place:
     """The use cases of one process over one database, as a server has them; `reopened` is another process."""
@@ -161,7 +198,7 @@ class Place:
     people: list[Patient] = field(default_factory=list)
 
     def open(self) -> None:
-        self.engine = open_engine(self.url, pool_size=4)
+        self.engine = engine_at(self.url)
         self._ehrs = FhirEhrs(os.environ)
         chosen = settings(self.url)
         self.use = use_cases(self.engine, self._ehrs, self.ground.clock, chosen, shared_by(chosen))
@@ -194,6 +231,15 @@ class Place:
         ]
         self.clinics = {d: (await self.catalogue.clinics_by_slug(tenant.id, [s]))[s] for d, s in CLINICS.items()}
         self.treatment = (await self.catalogue.treatments_by_code(tenant.id, [TREATMENT]))[TREATMENT]
+
+    def knows(self, other: "Place") -> None:
+        """The same people and clinics as another place over a copy of the same database."""
+        self.tenant, self.people, self.clinics, self.treatment = (
+            other.tenant,
+            other.people,
+            other.clinics,
+            other.treatment,
+        )
 
     def actor(self, patient: Patient | None) -> Actor:
         return Actor(kind=ActorKind.PATIENT, id=str(patient.id) if patient else None, request_id="proof")
@@ -297,5 +343,8 @@ async def fill(ground: Ground, url: str, *, holds: bool = False) -> None:
 
 
 def copied(template: Path, to: Path) -> str:
+    """In place of whatever database was there, what a process that died had not yet put into it included."""
+    for rest in ("-wal", "-shm"):
+        to.with_name(to.name + rest).unlink(missing_ok=True)
     shutil.copyfile(template, to)
     return f"sqlite:///{to}"

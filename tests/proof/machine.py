@@ -234,6 +234,8 @@ class Life(RuleBasedStateMachine):
         for _ in range(4):
             self._pass(timedelta(seconds=150))
             self.run(self._work())
+            if not self._open():
+                break  # the rest of the rounds would find nothing to look into
         self._pass(timedelta(hours=25))
         self.run(self._work())
         self.touched.clear()
@@ -260,6 +262,11 @@ class Life(RuleBasedStateMachine):
             everything = self.runner.run(self.place.everything())
             self._read = {booking.id: booking for booking in everything}
         return self._read
+
+    def _open(self) -> bool:
+        """Is there a question that somebody has yet to look into, or a time that is kept meanwhile?"""
+        unsettled = (S.HELD, S.CONFIRMING, S.UNKNOWN, S.CANCELLING)
+        return any(b.asked or b.status in unsettled for b in self._known().values())
 
     def _holds(self) -> list[Booking]:
         held = [b for b in self._known().values() if b.status is S.HELD and not b.moves_booking_id]

@@ -33,13 +33,18 @@ Begin = Callable[[asyncio.Runner], Place]
 
 
 def on_sqlite(ground: Ground, template: Path, folder: Path) -> Begin:
-    """Each life has a copy of the filled database, and record systems that begin afresh."""
+    """Each life has a copy of the filled database, signed in to already, and record systems that begin afresh."""
+    with asyncio.Runner() as runner:
+        first = Place(ground, copied(template, folder / "first.db"), runner)
+        first.open()
+        first.run(first.know())
+        first.close()
 
     def begin(runner: asyncio.Runner) -> Place:
         ground.reset()
-        place = Place(ground, copied(template, folder / f"life-{next(_numbers)}.db"), runner)
+        place = Place(ground, copied(folder / "first.db", folder / "life.db"), runner)
         place.open()
-        place.run(place.know())
+        place.knows(first)
         return place
 
     return begin
