@@ -5,35 +5,38 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from api.auth import WhoAsks
+from api.auth import Asking, WhoAsks
 from api.context import Context
 from api.conversation import SocketRules
+from api.cors import SYSTEM_TOKEN, Cors, readable_by
+from api.cross_site import CrossSite
+from api.errors import BadInput, Unauthenticated
 from api.fanout import Fanout
 from api.http import GraphQLEndpoint
 from api.languages import wanted_languages
+from api.limits import Limits
 from api.loaders import Loaders
 from api.operations import Operations
 from api.schema.schema import schema
+from api.security_headers import SecurityHeaders
 from api.settings import Settings
 from api.signing import Signer
 from api.sse import StreamRules
 from api.tenants import TenantDirectory
 from api.websocket import SocketEndpoint, as_over_http
 from api.worker import work_forever
-from domain.ports import BookingReads, Catalogue, Clock, JobReads, Limiter
+from domain.ports import BookingReads, Catalogue, Clock, JobReads
+from domain.tenant import Tenant
 from domain.usecases import UseCases
-
-HOLD_WINDOW = timedelta(minutes=10)
 
 COLLECT_AFTER = 50_000
 """New objects until the youngest are looked through; an answer of thousands of times makes as many and keeps none."""
@@ -52,19 +55,23 @@ class House:
     signer: Signer
     tenants: TenantDirectory
     who_asks: WhoAsks
-    limiter: Limiter
+    limits: Limits
+    cross_site: CrossSite
     database_ready: Callable[[], Awaitable[bool]]
     redis_ready: Callable[[], Awaitable[bool | None]]
     close: Callable[[], Awaitable[None]]
 
     async def context(self, request: Request, response: Response, request_id: str) -> Context:
-        """Raises `BadInput` for an unknown tenant, `Unauthenticated` for a token that is not valid."""
-        headers, query = request.headers, request.query_params  # links carry no header
-        tenant = await self.tenants.of(host=headers.get("host"), slug=headers.get("x-tenant") or query.get("tenant"))
+        """Counts one operation. Raises `BadInput` for an unknown tenant, `Unauthenticated` for a token that is not
+        valid, `Forbidden` for a cookie that a page elsewhere sent along, `RateLimited` for one operation too many."""
+        headers, tenant = request.headers, await self._tenant(request)
         languages = wanted_languages(headers.get("accept-language"), tenant.languages, tenant.default_language)
         response.headers["Content-Language"] = languages[0]
         response.headers["Vary"] = "Accept-Language, Authorization, Cookie, X-Tenant"
-        address, asking = self._address(request), await self.who_asks(request, tenant)
+        await self.cross_site.check(request, tenant, languages)
+        asking, address = await self._asking(request, tenant, languages), self.limits.address(request)
+        readable_by(request.scope, tenant)
+        await self.limits.operation(request, tenant.id, viewer=asking.told_by, languages=languages)
         return Context(
             tenant=tenant,
             languages=languages,
@@ -75,19 +82,37 @@ class House:
             signer=self.signer,
             clock=self.clock,
             use=self.use,
-            visitor=sha256(f"{address} {headers.get('user-agent', '')}".encode()).hexdigest(),
+            visitor=self.limits.pseudonym(f"{address} {headers.get('user-agent', '')}"),
             request_id=request_id,
             find_viewer=asking.viewer,
             signed_in_until=asking.signed_in_until,
-            may_hold=partial(self._may_hold, tenant.id, address),
+            may_hold=partial(self.limits.may_hold, tenant.id, address),
         )
 
-    async def _may_hold(self, tenant_id: str, address: str, visitor: str | None) -> bool:
-        """`visitor` is None for nobody in particular, who counts by address alone."""
-        asked = self.limiter.allows
-        if visitor and not await asked(f"hold:{tenant_id}:{visitor}", self.settings.holds_per_visitor, HOLD_WINDOW):
-            return False
-        return await asked(f"hold:{tenant_id}:{address}", self.settings.holds_per_address, HOLD_WINDOW)
+    async def _tenant(self, connection: HTTPConnection) -> Tenant:
+        """Raises `BadInput`."""
+        headers, query = connection.headers, connection.query_params  # links carry no header
+        return await self.tenants.of(
+            host=headers.get("host"), slug=headers.get("x-tenant") or query.get("tenant") or _in_path(connection)
+        )
+
+    async def tenant_if_known(self, connection: HTTPConnection) -> Tenant | None:
+        try:
+            return await self._tenant(connection)
+        except BadInput:
+            return None
+
+    async def _asking(self, request: Request, tenant: Tenant, languages: Sequence[str]) -> Asking:
+        """Who is not recognised is counted too, as somebody of that address."""
+        try:
+            return await self.who_asks(request, tenant)
+        except Unauthenticated:
+            await self.limits.operation(request, tenant.id, languages=languages)
+            raise
+
+    async def may_open_socket(self, origin: str, connection: HTTPConnection) -> bool:
+        tenant = await self.tenant_if_known(connection)
+        return await self.cross_site.origins.are_known(origin, connection.headers.get("host"), tenant)
 
     async def still(self, context: Context) -> bool:
         """Whether who was signed in at the first look, when a connection was opened, still is; others need not be."""
@@ -96,13 +121,6 @@ class House:
             context.was_signed_in = until is not None
             return True
         return not context.was_signed_in or (until is not None and until > self.clock.now())
-
-    def _address(self, request: Request) -> str:
-        """The caller's; a proxy's header counts only from a proxy that is listed."""
-        peer = request.client.host if request.client else ""
-        if peer in self.settings.trusted_proxies.split(","):
-            return request.headers.get("x-forwarded-for", peer).split(",")[-1].strip()
-        return peer
 
 
 def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
@@ -124,7 +142,7 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
 
     over_http, over_sockets = _endpoints(house)
     graphql = [Route("/graphql", over_http), WebSocketRoute("/graphql", over_sockets)]
-    app = Starlette(routes=[Route("/", _home), *graphql, *routes], lifespan=lifespan)
+    app = Starlette(routes=[Route("/", _home), *graphql, *routes], middleware=_around(house), lifespan=lifespan)
     app.state.stop_streams = over_http.stop
     return app
 
@@ -132,10 +150,23 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
 def _endpoints(house: House) -> tuple[GraphQLEndpoint, SocketEndpoint]:
     operations = Operations(schema, Fanout(schema))
     seen_to: dict[str, Any] = {"still": house.still, "recheck": house.settings.recheck_seconds}
-    origins = [each for each in house.settings.origins.split(",") if each]
     over_http = GraphQLEndpoint(schema, house.context, operations, StreamRules(**seen_to))
     context = as_over_http(house.context)
-    return over_http, SocketEndpoint(operations, context, origins=origins, rules=SocketRules(**seen_to))
+    rules = SocketRules(**seen_to)
+    return over_http, SocketEndpoint(operations, context, may_come=house.may_open_socket, rules=rules)
+
+
+def _around(house: House) -> list[Middleware]:
+    return [
+        Middleware(SecurityHeaders, https=house.settings.is_https),
+        Middleware(Cors, origins=house.cross_site.origins, tenant_of=house.tenant_if_known),
+    ]
+
+
+def _in_path(connection: HTTPConnection) -> str | None:
+    """Where system tokens are given out, the tenant's slug begins the path."""
+    path = str(connection.scope["path"])
+    return path.split("/")[1] if path.endswith(SYSTEM_TOKEN) else None
 
 
 async def _work(house: House) -> None:

@@ -27,10 +27,14 @@ def cookie_name(https: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Whoever asks. `signed_in_until` looks anew each time, and is no sign of life from them: it writes nothing."""
+    """Whoever asks. `signed_in_until` looks anew each time, and is no sign of life from them: it writes nothing.
+
+    `told_by` tells one session or patient from others, as far as can be seen without looking it up; for counting.
+    """
 
     viewer: Callable[[], Awaitable[Viewer | None]]
     signed_in_until: Callable[[], Awaitable[datetime | None]]
+    told_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +53,9 @@ class WhoAsks:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             identity = await self._identity(token.strip())
-            return Asking(
-                partial(self.sign_in.of_token, tenant, identity), partial(self._token_until, tenant, identity)
-            )
+            known = partial(self.sign_in.of_token, tenant, identity)
+            ends = partial(self._token_until, tenant, identity)
+            return Asking(known, ends, f"{identity.issuer} {identity.subject}")
         if scheme:
             raise Unauthenticated("Only bearer tokens are understood.")
         secret = request.cookies.get(cookie_name(self.https))
@@ -63,7 +67,7 @@ class WhoAsks:
             viewer = await of_session(touch=False)
             return viewer.expires_at if viewer else None
 
-        return Asking(of_session, until)
+        return Asking(of_session, until, secret)
 
     async def _token_until(self, tenant: Tenant, identity: Identity) -> datetime | None:
         return None if await self.sign_in.is_erased(tenant, identity) else identity.expires_at

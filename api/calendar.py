@@ -9,8 +9,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from api.context import Context
+from api.cross_site import followed
 from api.errors import CodedError
-from api.http import STATUS
+from api.http import plain_refusal
 from api.schema.booking import own_booking, title_of
 from domain.booking import Booking, BookingStatus
 from domain.own_booking import OwnBooking
@@ -33,9 +34,9 @@ def calendar_route(make_context: Callable[[Request, Response, str], Awaitable[Co
     async def download(request: Request) -> Response:
         response = Response(media_type=CALENDAR)
         try:
-            context = await make_context(request, response, uuid4().hex)
+            context = await make_context(followed(request), response, uuid4().hex)
         except CodedError as refused:
-            return PlainTextResponse(f"{refused.message}\n", STATUS.get(refused.code, 400))
+            return plain_refusal(refused)
         viewer, id = await context.viewer(), request.path_params["id"]
         own = await own_booking(context, id)
         if viewer is None or own is None or not _is_visit_of(viewer.patient, own.booking):

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from api.context import Context
-from api.errors import BadInput, CodedError, RateLimited, Unauthenticated
+from api.errors import BadInput, CodedError, Forbidden, RateLimited, Unauthenticated
 from api.operations import Operation, Operations, failed
 from api.outlet import Outlet
 from api.socket_messages import ClientMessage, Closed, Malformed, read
@@ -104,7 +104,7 @@ class Conversation:
     async def _welcome(self, payload: Mapping[str, Any]) -> Context:
         try:
             return await self._make_context(self._socket, payload, uuid4().hex)
-        except Unauthenticated:
+        except (Unauthenticated, Forbidden):
             raise Closed(4403, "Forbidden") from None
         except BadInput as wrong:
             raise Malformed(wrong.message) from wrong
@@ -138,7 +138,7 @@ class Conversation:
             async with aclosing(self._operations.stream(operation, context)) as results:
                 refused = await self._send_results(id, results)
             await self._finish(id, refused)
-        except Unauthenticated:
+        except (Unauthenticated, Forbidden):
             self._stop(Closed(4403, "Forbidden"))
         except _LOST:
             return  # `_listen` hears of it

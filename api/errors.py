@@ -1,6 +1,6 @@
 """Top-level GraphQL errors: each carries a stable code and the request's id, and tells nothing it should not.
 
-CodedError ── BadInput · Unauthenticated · RateLimited · UpstreamDown
+CodedError ── BadInput · Unauthenticated · Forbidden · RateLimited · UpstreamDown
 Anything else that is raised is an outage (`EhrUnavailable`), a missed deadline, or a bug, which is masked and logged.
 """
 
@@ -44,8 +44,14 @@ class Unauthenticated(CodedError):
     code = "UNAUTHENTICATED"
 
 
+class Forbidden(CodedError):
+    """Known who asks, and they may not: a scope that is missing, another tenant, a page that is not listed."""
+
+    code = "FORBIDDEN"
+
+
 class RateLimited(CodedError):
-    """As much of it as may be is going on already."""
+    """As much of it as may be is going on already, or was asked for; `retryAfter`: seconds until it may go."""
 
     code = "RATE_LIMITED"
 

@@ -8,8 +8,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from api.context import Context
+from api.cross_site import followed
 from api.errors import CodedError
-from api.http import STATUS
+from api.http import plain_refusal
 
 NEVER_KEPT = {"Cache-Control": "no-store"}
 NOT_FOUND = PlainTextResponse("There is no such file of yours, or not any more.\n", 404, NEVER_KEPT)
@@ -20,9 +21,9 @@ def export_route(make_context: Callable[[Request, Response, str], Awaitable[Cont
 
     async def download(request: Request) -> Response:
         try:
-            context = await make_context(request, Response(), uuid4().hex)
+            context = await make_context(followed(request), Response(), uuid4().hex)
         except CodedError as refused:
-            return PlainTextResponse(f"{refused.message}\n", STATUS.get(refused.code, 400), NEVER_KEPT)
+            return plain_refusal(refused)
         viewer = await context.viewer()
         if viewer is None:
             return NOT_FOUND

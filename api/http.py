@@ -12,7 +12,7 @@ from uuid import uuid4
 import orjson
 from cross_web import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
@@ -24,7 +24,8 @@ from strawberry.types.graphql import OperationType
 
 from api.accept import admits_json, names_events
 from api.context import Context
-from api.errors import CodedError, Schema
+from api.cross_site import HEADERS, is_made_by_a_script
+from api.errors import CodedError, Forbidden, Schema
 from api.operations import Operation, Operations
 from api.sse import EventStream, StreamRules
 
@@ -33,7 +34,7 @@ MakeContext = Callable[[Request, Response, str], Awaitable[Context]]
 MOST_BYTES = 256 * 1024
 """Of a request's body; the longest sensible operation is a tenth of it."""
 
-STATUS = {"UNAUTHENTICATED": 401, "UPSTREAM_UNAVAILABLE": 503}
+STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "RATE_LIMITED": 429, "UPSTREAM_UNAVAILABLE": 503}
 """HTTP statuses of refusals before anything is executed; the others are 400."""
 
 MAY_RUN = {
@@ -76,7 +77,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             if refused.status_code == 405:
                 response.headers["Allow"] = "POST" if request.method == "GET" else "GET, POST"
         except CodedError as refused:
-            response = _problem(STATUS.get(refused.code, 400), refused.code, refused.message, request.state.id)
+            response = refusal(refused, request.state.id)
         response.headers["X-Request-Id"] = request.state.id
         if isinstance(response, EventStream):
             self._streams.add(response)
@@ -88,9 +89,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     async def run(self, request: Any, context: Any = None, root_value: Any = None) -> Any:
         """Strawberry's, but for subscriptions: it knows no such refusal, and frames events so that urql reads none."""
         adapter, response = self.request_adapter_class(request), await self.get_sub_response(request)
-        context = await self.get_context(request, response)
         if not self.is_request_allowed(adapter):
             raise HTTPException(405, "GraphQL only supports GET and POST requests.")
+        _check_form(request)
+        context = await self.get_context(request, response)
         operation = _operation(await self.parse_http_body(adapter))
         accept = request.headers.get("accept")
         if self._operations.is_subscription(operation):
@@ -170,6 +172,16 @@ def _refused(kind: OperationType, method: str) -> HTTPException:
     return HTTPException(status, InvalidOperationTypeError(kind).as_http_error_reason(method))
 
 
+def _check_form(request: Request) -> None:
+    """Whatever a page elsewhere can have sent without a preflight is no request to us: a bare GET, which may be a link
+    or an image, and the bodies of forms."""
+    if request.method == "GET" and not is_made_by_a_script(request.headers):
+        raise Forbidden(f"A GET must carry one of the headers {', '.join(HEADERS)}.", reason="NO_PREFLIGHT_HEADER")
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and media != "application/json":
+        raise HTTPException(400, "Unsupported content type")
+
+
 def _limited(receive: Receive) -> Receive:
     """Starlette's own limit answers in plain text. Raises `HTTPException` for a body that is too large."""
     size = 0
@@ -185,6 +197,25 @@ def _limited(receive: Receive) -> Receive:
     return limited
 
 
-def _problem(status: int, code: str, message: str, request_id: str) -> Response:
-    body = {"errors": [{"message": message, "extensions": {"code": code, "requestId": request_id}}]}
-    return JSONResponse(body, status_code=status)
+def refusal(refused: CodedError, request_id: str) -> Response:
+    """Of a request that nothing was executed of."""
+    given = {name: value for name, value in (refused.extensions or {}).items() if name != "code"}
+    response = _problem(STATUS.get(refused.code, 400), refused.code, refused.message, request_id, **given)
+    response.headers.update(_when(refused))
+    return response
+
+
+def plain_refusal(refused: CodedError) -> Response:
+    """The same for whoever followed a link."""
+    headers = {"Cache-Control": "no-store", **_when(refused)}
+    return PlainTextResponse(f"{refused.message}\n", STATUS.get(refused.code, 400), headers)
+
+
+def _when(refused: CodedError) -> dict[str, str]:
+    wait = (refused.extensions or {}).get("retryAfter")
+    return {} if wait is None else {"Retry-After": str(wait)}
+
+
+def _problem(status: int, code: str, message: str, request_id: str, **more: Any) -> Response:
+    body = {"errors": [{"message": message, "extensions": {**more, "code": code, "requestId": request_id}}]}
+    return JSONResponse(body, status_code=status, headers={"Cache-Control": "no-store"})

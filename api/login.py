@@ -1,7 +1,7 @@
 """Sign a browser in: to the identity provider and back, with the held time kept."""
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -15,13 +15,17 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from api.auth import cookie_name
-from api.errors import BadInput
+from api.errors import BadInput, RateLimited
+from api.http import refusal
+from api.languages import wanted_languages
+from api.limits import Limits
 from api.return_to import return_to_allowed
 from api.signing import Signer, Tampered
 from api.tenants import TenantDirectory
 from domain.audit import Actor, ActorKind
 from domain.patient import Identity
 from domain.tenant import Tenant
+from domain.text import LANGUAGES
 from domain.usecases import UseCases
 
 log = logging.getLogger(__name__)
@@ -58,6 +62,7 @@ class Login:
     tenants: TenantDirectory
     use: UseCases
     signer: Signer
+    limits: Limits
     base_url: str
     secret: str
     https: bool
@@ -73,7 +78,9 @@ class Login:
             https_only=self.https,
             path="/login",
         )
-        routes = [Route("/callback", self.finish), Route("/{provider}", self.start)]
+        finish = _limited(self.finish, self.limits.login_comes_back)
+        start = _limited(self.start, self.limits.login)
+        routes = [Route("/callback", finish), Route("/{provider}", start)]
         return Starlette(routes=routes, middleware=[attempts])
 
     async def start(self, request: Request) -> Response:
@@ -104,6 +111,7 @@ class Login:
             identity, attempt = await self.browser.finish(request)
             tenant = await self.tenants.of(host=None, slug=attempt.tenant_id)
         except self.failed as failure:
+            await self.limits.login_failed(request)
             return _failed(failure, getattr(getattr(failure, "attempt", None), "return_to", None))
         except BadInput as unknown:
             return _problem(400, "BAD_USER_INPUT", str(unknown))
@@ -122,6 +130,22 @@ class Login:
             return UUID(bytes=self.signer.open(f"hold:{tenant.id}", token)) if token else None
         except (Tampered, ValueError):
             return None
+
+
+def _limited(
+    handle: Callable[[Request], Awaitable[Response]], take: Callable[..., Awaitable[None]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """Asks `take` first, which may raise `RateLimited`."""
+
+    async def limited(request: Request) -> Response:
+        languages = wanted_languages(request.headers.get("accept-language"), LANGUAGES, LANGUAGES[0])
+        try:
+            await take(request, languages)
+        except RateLimited as refused:
+            return refusal(refused, uuid4().hex)
+        return await handle(request)
+
+    return limited
 
 
 def provider_key(tenant: Tenant, provider_id: str) -> str:

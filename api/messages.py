@@ -204,6 +204,11 @@ TOP_LEVEL: Mapping[str, Texts] = {
     "FORBIDDEN": _said(
         "Du har ikke tilgang til dette.", "Du har inte tillgång till detta.", "You do not have access to this."
     ),
+    "NOT_FROM_OUR_PAGES": _said(
+        "Forespørselen kom ikke fra våre egne sider. Last siden på nytt og prøv igjen.",
+        "Begäran kom inte från våra egna sidor. Ladda om sidan och försök igen.",
+        "This request did not come from our own pages. Reload the page and try again.",
+    ),
     "STEP_UP_REQUIRED": _said(
         "Logg inn på nytt for å fortsette.", "Logga in igen för att fortsätta.", "Sign in again to go on."
     ),

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from api.master_keys import read_master_keys
+from domain.origins import LOOPBACK, origin_of
 from domain.timing import Timing
 
 PREFIX = "ITB_"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SHORTEST_SECRET = 32
 
 PORTS = ("port", "demo_ehr_no_port", "demo_ehr_se_port", "demo_oidc_port")
@@ -25,7 +25,11 @@ MAY_BE_ZERO = ("fresh_seconds", "stale_seconds", "silence_seconds", "linger_seco
 LONGEST = 86_400
 """Seconds: a day, far beyond what any of these is meant for."""
 
-COUNTS = ("database_pool", "holds_per_visitor", "holds_per_address", "holds_per_clinic", "most_watches")
+COUNTS = (
+    *("database_pool", "holds_per_visitor", "holds_per_address", "holds_per_clinic", "most_watches"),
+    *("operations_per_viewer", "operations_per_address"),
+    *("logins_per_address", "failed_logins_per_address", "tokens_per_address"),
+)
 
 
 class SettingsInvalid(Exception):
@@ -112,7 +116,9 @@ class Settings:
     )
     recheck_seconds: float = setting("Seconds between looks whether who opened a WebSocket is still signed in.", 30.0)
     origins: str = setting(
-        "Other origins whose pages may open a WebSocket, separated by commas, such as `https://booking.example`.", ""
+        "Origins whose pages may speak for every tenant, besides those that a tenant and its keys list, separated by "
+        "commas, such as `https://booking.example`.",
+        "",
     )
     hold_seconds: int = setting("Seconds a held time is kept.", 600)
     hold_cap_seconds: int = setting("Seconds a held time is kept at most, renewed once at login.", 900)
@@ -124,6 +130,19 @@ class Settings:
     holds_per_clinic: int = setting(
         "Times of one clinic that may be held at once by visitors who have not signed in; above it HOLD_LIMIT.", 200
     )
+    operations_per_viewer: int = setting(
+        "Operations in a minute that one signed-in patient or session may ask for; above it RATE_LIMITED.", 600
+    )
+    operations_per_address: int = setting(
+        "The same by address, for whoever comes without a key that has a rate; and, apart from it, notifications.", 3000
+    )
+    logins_per_address: int = setting(
+        "Logins that may begin in ten minutes from one address; above it RATE_LIMITED.", 200
+    )
+    failed_logins_per_address: int = setting(
+        "Logins from one address that may come back and fail in ten minutes, until none begins there.", 50
+    )
+    tokens_per_address: int = setting("System tokens one address may ask for in ten minutes.", 60)
     trusted_proxies: str = setting("Addresses of proxies, separated by commas, whose X-Forwarded-For counts.", "")
     log_level: str = setting("debug, info, warning or error.", "info")
     log_format: str = setting("`text`, or `json` for those who collect logs.", "text")
@@ -136,6 +155,10 @@ class Settings:
     def base_url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def listed_origins(self) -> frozenset[str]:
+        return frozenset(origin_of(each) for each in self.origins.split(",") if each)
 
     @property
     def is_https(self) -> bool:
@@ -222,7 +245,7 @@ def _check(settings: Settings) -> None:
     if settings.redis_url and _parts(f"{PREFIX}REDIS_URL", settings.redis_url).scheme not in ("redis", "rediss"):
         raise SettingsInvalid(f"{PREFIX}REDIS_URL: must start with redis:// or rediss://")
     for origin in filter(None, settings.origins.split(",")):
-        _check_url(f"{PREFIX}ORIGINS", origin)
+        _check_origin(origin)
     for name in ("public_url", "oidc_issuer"):
         _check_url(f"{PREFIX}{name.upper()}", getattr(settings, name))
 
@@ -264,6 +287,13 @@ def _check_proxy(address: str) -> None:
         raise SettingsInvalid(
             f"{PREFIX}TRUSTED_PROXIES: must be IP addresses, separated by commas without spaces"
         ) from None
+
+
+def _check_origin(origin: str) -> None:
+    try:
+        origin_of(origin)
+    except ValueError as wrong:
+        raise SettingsInvalid(f"{PREFIX}ORIGINS: {wrong}") from None
 
 
 def _check_url(name: str, url: str) -> None:

@@ -5,6 +5,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.errors import RateLimited
+from api.limits import Limits
 from domain.usecases import UseCases
 from domain.usecases.hear_notification import Delivery, Verdict
 
@@ -26,10 +28,14 @@ def hook_url(base_url: str, tenant_id: str, endpoint_id: str) -> str:
     return base_url + PATH.format(tenant=tenant_id, endpoint=endpoint_id)
 
 
-def webhook_route(use: UseCases) -> Route:
+def webhook_route(use: UseCases, limits: Limits) -> Route:
     """Looks into it after it has answered: what sends it waits for nobody."""
 
     async def hear(request: Request) -> Response:
+        try:
+            await limits.webhook(request)
+        except RateLimited as refused:
+            return _too_many(refused)
         body = await _body(request)
         if body is None:
             return _answer(TOO_LARGE)
@@ -55,6 +61,13 @@ async def _body(request: Request) -> bytes | None:
             return None
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _too_many(refused: RateLimited) -> JSONResponse:
+    """What was not taken is asked for when the time comes to ask anyway."""
+    response = _answer((429, refused.code, "Too many notifications from there: send it again later."))
+    response.headers["Retry-After"] = str((refused.extensions or {}).get("retryAfter"))
+    return response
 
 
 def _answer(answer: tuple[int, str, str]) -> JSONResponse:

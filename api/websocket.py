@@ -4,7 +4,7 @@ The protocol is spoken by ourselves (`conversation`): Strawberry's handler break
 takes some that are not, and closes the whole socket for one syntax error.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,10 +12,10 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from strawberry.http.websocket_origin import is_same_origin, normalize_allowed_origins, normalize_origin
 
 from api.context import Context
 from api.conversation import Conversation, MakeSocketContext, SocketRules
+from api.cross_site import COMES_BY, SOCKET
 from api.errors import BadInput
 from api.operations import Operations
 
@@ -25,27 +25,31 @@ IN_PAYLOAD = ("authorization", "accept-language", "x-tenant")
 """Headers that `connection_init` may carry, in any case, since browsers set none on a socket."""
 
 
+MayCome = Callable[[str, HTTPConnection], Awaitable[bool]]
+"""Whether a page of that origin may open a socket."""
+
+
 class SocketEndpoint:
-    """Pages of other origins are refused unless listed: browsers send them along with the visitor's cookies."""
+    """Pages that may not come are refused: browsers let any of them open sockets, with the visitor's cookies."""
 
     def __init__(
         self,
         operations: Operations,
         make_context: MakeSocketContext,
         *,
-        origins: Iterable[str] = (),
+        may_come: MayCome,
         rules: SocketRules | None = None,
     ) -> None:
-        """Raises `ValueError` for an entry of `origins` that is none."""
         self._operations = operations
         self._make_context = make_context
-        self._origins = normalize_allowed_origins(origins)
+        self._may_come = may_come
         self._rules = rules or SocketRules()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
         with suppress(OSError, WebSocketDisconnect):
-            if not self._may_come(socket):
+            origin = socket.headers.get("origin")
+            if origin is not None and not await self._may_come(origin, socket):
                 await socket.close()  # before it is accepted: the handshake is answered with 403
             elif PROTOCOL not in scope["subprotocols"]:
                 await socket.accept()
@@ -53,12 +57,6 @@ class SocketEndpoint:
             else:
                 await socket.accept(PROTOCOL)
                 await Conversation(socket, self._operations, self._make_context, self._rules).run()
-
-    def _may_come(self, socket: WebSocket) -> bool:
-        origin = socket.headers.get("origin")
-        if origin is None or is_same_origin(origin, socket.headers.get("host")):
-            return True
-        return normalize_origin(origin) in self._origins
 
 
 def as_over_http(make_context: Callable[[Request, Response, str], Awaitable[Context]]) -> MakeSocketContext:
@@ -78,4 +76,4 @@ def as_request(connection: HTTPConnection, payload: Mapping[str, Any]) -> Reques
             raise BadInput(f"`{name}` must be what a header may hold.")
     headers = [(name, value) for name, value in connection.scope["headers"] if name.decode("latin-1") not in given]
     headers += [(name.encode(), value.encode()) for name, value in given.items()]
-    return Request({**connection.scope, "type": "http", "method": "GET", "headers": headers})
+    return Request({**connection.scope, "type": "http", "method": "GET", "headers": headers, COMES_BY: SOCKET})

@@ -68,7 +68,8 @@ class IdentityProvider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """`hosts` are the names this tenant is served under; `return_to` the prefixes a login may end at."""
+    """`hosts` are the names this tenant is served under; `return_to` the prefixes a login may end at; `origins` those
+    whose pages are its own, beside its hosts'."""
 
     id: str
     slug: str
@@ -86,5 +87,6 @@ class Tenant:
     banner: Banner | None = None
     identity_providers: tuple[IdentityProvider, ...] = ()
     return_to: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     rules: RuleValues = field(default_factory=RuleValues)
     double_booking: DoubleBooking = DoubleBooking.BLOCK

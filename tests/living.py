@@ -37,6 +37,9 @@ SECRET = "tests-only-not-a-secret-0123456789abcdef"
 OTHER = "annan"
 """The second tenant: the same record systems and the same row ids, under another host name."""
 
+BY_SCRIPT = {"GraphQL-Require-Preflight": "1"}
+"""What pages' scripts send along, so that a cookie counts."""
+
 T = TypeVar("T")
 
 
@@ -56,9 +59,11 @@ class Town:
         """Deadlines are long, since machines are busy; tests of deadlines shorten their own. Nothing is remembered of
         what EHRs tell, since tests change calendars under each other; tests of remembering say for how long.
 
-        Pools are small: suites side by side share one PostgreSQL server.
+        Pools are small: suites side by side share one PostgreSQL server. All tests come from one address, and may ask
+        for much; tests of limits set their own.
         """
         patient = {"find_deadline": 20.0, "look_up_deadline": 10.0, "book_deadline": 30.0, "check_interval": 0.2}
+        many = {"operations_per_viewer": 10**6, "operations_per_address": 10**6, "logins_per_address": 10**6}
         forgetful = {"fresh_seconds": 0.0, "stale_seconds": 0.0, "silence_seconds": 0.0}
         return Settings(
             **{
@@ -71,6 +76,7 @@ class Town:
                 "worker": False,
                 "log_level": "warning",
                 **patient,
+                **many,
                 **forgetful,
                 **changes,
             }
@@ -113,7 +119,7 @@ def seeds(town: Town) -> tuple[Seed, Seed]:
     seed = read_seed(ROOT / "integrations" / "sandbox" / "demo.toml", places)
     other = replace(
         seed,
-        tenant=replace(seed.tenant, id=OTHER, slug=OTHER, name="Annan vård", hosts=("annan.example",)),
+        tenant=replace(seed.tenant, id=OTHER, slug=OTHER, name="Annan vård", hosts=("annan.example",), origins=()),
         endpoints=[replace(endpoint, tenant_id=OTHER) for endpoint in seed.endpoints],
         areas=[replace(area, tenant_id=OTHER) for area in seed.areas],
     )
@@ -263,14 +269,16 @@ async def in_process(settings: Settings, host: str = "127.0.0.1") -> AsyncIterat
     app = await build_app(settings)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app)
-        async with httpx2.AsyncClient(transport=transport, base_url=f"http://{host}", timeout=60) as http:
+        async with httpx2.AsyncClient(
+            transport=transport, base_url=f"http://{host}", headers=BY_SCRIPT, timeout=60
+        ) as http:
             yield Client(http), app
 
 
 @asynccontextmanager
 async def over_http(url: str) -> AsyncIterator[Client]:
     limits = httpx2.Limits(max_connections=200)
-    async with httpx2.AsyncClient(base_url=url, timeout=90, limits=limits) as http:
+    async with httpx2.AsyncClient(base_url=url, headers=BY_SCRIPT, timeout=90, limits=limits) as http:
         yield Client(http)
 
 

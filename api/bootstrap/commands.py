@@ -47,7 +47,7 @@ async def build_app(settings: Settings) -> Starlette:
         _login(house, tenants),
         calendar_route(house.context),
         export_route(house.context),
-        webhook_route(house.use),
+        webhook_route(house.use, house.limits),
         *health,
         metrics,
     ]
@@ -68,6 +68,7 @@ def _login(house: House, tenants: Sequence[Tenant]) -> BaseRoute:
         tenants=house.tenants,
         use=house.use,
         signer=house.signer,
+        limits=house.limits,
         base_url=house.settings.base_url,
         secret=house.settings.secret,
         https=house.settings.is_https,

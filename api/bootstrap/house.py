@@ -4,11 +4,15 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from api.app import House
-from api.auth import WhoAsks
-from api.bootstrap.shared import redis_ready, shared_by
+from api.auth import WhoAsks, cookie_name
+from api.bootstrap.shared import Shared, redis_ready, shared_by
 from api.bootstrap.wiring import sealing_by, use_cases
+from api.cross_site import CrossSite
+from api.limits import Limits
+from api.origins import Origins
 from api.settings import Settings
 from api.signing import Signer
 from api.tenants import TenantDirectory
@@ -64,11 +68,18 @@ def open_house(settings: Settings) -> House:
         signer=Signer(settings.secret.encode()),
         tenants=TenantDirectory(catalogue),
         who_asks=_who_asks(settings, use.sign_in, clock),
-        limiter=shared.limiter,
+        **_at_the_door(settings, shared),
         database_ready=partial(current_is_head, engine),
         redis_ready=partial(redis_ready, next(iter(shared.clients), None)),
         close=close,
     )
+
+
+def _at_the_door(settings: Settings, shared: Shared) -> dict[str, Any]:
+    """What is looked at before anything is done: how much is asked for, and from whose pages."""
+    origins = Origins(everywhere=settings.listed_origins, https=settings.is_https)
+    cross_site = CrossSite(origins=origins, cookie=cookie_name(settings.is_https))
+    return {"limits": Limits(shared.limiter, settings), "cross_site": cross_site}
 
 
 def _who_asks(settings: Settings, sign_in: SignIn, clock: Clock) -> WhoAsks:

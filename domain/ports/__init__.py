@@ -38,7 +38,7 @@ from domain.ports.rights import (
     Retention,
     Traces,
 )
-from domain.ports.surroundings import Clock, Limiter, Pace
+from domain.ports.surroundings import Clock, Limiter, Pace, Quota
 from domain.ports.times import DayTimes, Shelf, Shelved, TimesCache
 from domain.ports.work import (
     EVERY_TENANT,
@@ -104,6 +104,7 @@ __all__ = [
     "OutboxReads",
     "Pace",
     "Patients",
+    "Quota",
     "Receiver",
     "Remembered",
     "Retention",

@@ -1,5 +1,6 @@
 """Small needs: the time, counting callers, and keeping a pace."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -10,11 +11,28 @@ class Clock(Protocol):
         ...
 
 
-class Limiter(Protocol):
-    """Counts what one caller does; shared by all processes where Redis is configured."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """At most `limit` in any stretch of time as long as `window`, of what is counted under `key`.
 
-    async def allows(self, key: str, limit: int, window: timedelta) -> bool:
-        """Counts one more under `key`; False when that is more than `limit` in this window. Never raises."""
+    `cost` is what this one takes of it; nothing is a look whether one more would go. `strict`: where processes cannot
+    count together, each gives out only a part of it. The key names nobody: who reads the counts learns no address.
+    """
+
+    key: str
+    limit: int
+    window: timedelta
+    cost: int = 1
+    strict: bool = False
+
+
+class Limiter(Protocol):
+    """Counts what callers do; shared by all processes where Redis is configured."""
+
+    async def take(self, *quotas: Quota) -> timedelta:
+        """Counts in every quota and returns nothing to wait; or counts in none of them, where one does not allow it,
+        and returns how long until all will, if nobody else takes of them. Never raises.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -21,6 +21,7 @@ from domain.catalogue import Seed
 from domain.clinic import Area, Clinic
 from domain.endpoint import Endpoint
 from domain.offer import Price
+from domain.origins import origin_of
 from domain.tenant import Tenant
 from domain.treatment import Treatment
 
@@ -69,6 +70,7 @@ class _SeedFile:
         self._places = places
         self._tenant = _entity(Tenant, raw["tenant"], "tenant")
         _check_languages(raw["tenant"], self._tenant, "tenant", self._tenant.languages)
+        self._tenant = replace(self._tenant, origins=tuple(_origins(self._tenant.origins, "tenant.origins")))
 
     def seed(self) -> Seed:
         endpoints = [self._endpoint(table, place) for table, place in self._tables("endpoints")]
@@ -224,6 +226,15 @@ def _no_twins(values: Sequence[Any], place: str, name: str) -> None:
     for n, value in enumerate(values):
         if value in values[:n]:
             raise _Wrong(f"{place}[{n}].{name}: said twice")
+
+
+def _origins(given: Sequence[str], place: str) -> Iterator[str]:
+    """As browsers write them, so that they can be compared."""
+    for n, each in enumerate(given):
+        try:
+            yield origin_of(each)
+        except ValueError as why:
+            raise _Wrong(f"{place}[{n}]: {why}") from None
 
 
 def _check_zone(name: str | None, place: str) -> None:

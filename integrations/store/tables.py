@@ -58,6 +58,7 @@ class TenantRow(StoreRow, table=True):
     banner: Any = Field(sa_type=Json(Banner | None), nullable=False)
     identity_providers: Any = Field(sa_type=Json(tuple[IdentityProvider, ...]), nullable=False)
     return_to: Any = Field(sa_type=WORDS, nullable=False)
+    origins: Any = Field(sa_type=WORDS, nullable=False, sa_column_kwargs={"server_default": "[]"})
     rules: Any = Field(sa_type=Json(RuleValues), nullable=False)
     double_booking: str
     active: bool

@@ -12,7 +12,7 @@ from integrations.store.types import AnyRow
 
 _AS_THEY_ARE = (
     *("slug", "name", "languages", "default_language", "phone", "email", "terms_version", "terms_url"),
-    *("privacy_url", "display", "texts", "banner", "identity_providers", "return_to", "rules"),
+    *("privacy_url", "display", "texts", "banner", "identity_providers", "return_to", "origins", "rules"),
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import strawberry
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
@@ -20,6 +20,7 @@ from api.conversation import SocketRules
 from api.errors import BadInput, Schema, Unauthenticated, UpstreamDown
 from api.http import GraphQLEndpoint
 from api.operations import Operations
+from api.origins import Origins
 from api.serving import authority, listen, port_of, server
 from api.sse import StreamRules
 from api.websocket import SocketEndpoint, as_over_http
@@ -245,7 +246,12 @@ def running(
     rules = rules or SocketRules(still=door.still)
     operations = Operations(schema, shared)
     endpoint = GraphQLEndpoint(schema, door.context, operations, events)
-    socket = SocketEndpoint(operations, as_over_http(door.context), origins=origins, rules=rules)
+    listed = Origins(everywhere=frozenset(origins))
+
+    async def may_come(origin: str, connection: HTTPConnection) -> bool:
+        return await listed.are_known(origin, connection.headers.get("host"), None)
+
+    socket = SocketEndpoint(operations, as_over_http(door.context), may_come=may_come, rules=rules)
     app = Starlette(routes=[Route("/graphql", endpoint), WebSocketRoute("/graphql", socket)])
     with served(app) as (address, loop, running_server):
         yield Running(address, loop, running_server, door, endpoint)

@@ -12,6 +12,7 @@ import pytest
 
 from api import serving
 from api.sse import StreamRules
+from tests.living import BY_SCRIPT
 from tests.transports.small import OPEN, SECRET, Running, running
 from tests.transports.test_websocket_ends import Session, held_up, results_of
 
@@ -41,7 +42,7 @@ async def post(api: Running, query: str, accept: str | None = EVENTS, **headers:
 
 async def get(api: Running, query: str, accept: str) -> httpx2.Response:
     async with httpx2.AsyncClient(timeout=60) as http:
-        return await http.get(api.http, params={"query": query}, headers={"Accept": accept})
+        return await http.get(api.http, params={"query": query}, headers={"Accept": accept, **BY_SCRIPT})
 
 
 def events(answer: httpx2.Response) -> list[Any]:

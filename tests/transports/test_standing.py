@@ -16,7 +16,7 @@ from api.sse import StreamRules
 from domain.patient import Identity
 from domain.usecases.sign_in import IDLE
 from tests.api.test_counts import statements
-from tests.living import Town, sign_in, until
+from tests.living import BY_SCRIPT, Town, sign_in, until
 from tests.oidc.serving import MovableClock
 from tests.transports.small import running, served
 from tests.transports.talking import begun, talking
@@ -61,8 +61,11 @@ async def session(house: House, clock: MovableClock) -> dict[str, str]:
     return {"Cookie": f"sid={secret}"}
 
 
+HOST = {"host": "127.0.0.1"}
+
+
 async def context(house: House, headers: dict[str, str]) -> Context:
-    raw = [(name.lower().encode(), value.encode()) for name, value in {"host": "127.0.0.1", **headers}.items()]
+    raw = [(name.lower().encode(), value.encode()) for name, value in (HOST | BY_SCRIPT | headers).items()]
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": raw}
     return await house.context(Request(scope), Response(), "r1")
 

@@ -1,0 +1,131 @@
+"""How much anybody may ask for: by client, by viewer and by address, and strictly where guessing would pay.
+
+What is counted is named by a keyed hash: whoever reads the counts in Redis learns no address and no session.
+"""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
+from math import ceil
+from typing import Protocol
+
+from starlette.requests import HTTPConnection
+
+from api.errors import RateLimited
+from api.messages import message
+from api.settings import Settings
+from domain.ports import Limiter, Quota
+
+MINUTE, TEN_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
+
+
+class Client(Protocol):
+    """Who speaks for a visitor by an API key; nothing is agreed on where `rate_per_minute` is None."""
+
+    @property
+    def key_id(self) -> str | None: ...
+    @property
+    def rate_per_minute(self) -> int | None: ...
+
+
+class Limits:
+    """Each raises `RateLimited` with `retryAfter`, in seconds, but for `may_hold`, which answers."""
+
+    def __init__(self, limiter: Limiter, settings: Settings) -> None:
+        self._limiter = limiter
+        self._settings = settings
+        self._key = hmac.digest(settings.secret.encode(), b"limits", sha256)
+        self._proxies = frozenset(filter(None, settings.trusted_proxies.split(",")))
+
+    async def operation(
+        self,
+        connection: HTTPConnection,
+        tenant_id: str,
+        *,
+        viewer: str | None = None,
+        client: Client | None = None,
+        languages: Sequence[str] = (),
+        cost: int = 1,
+    ) -> None:
+        """`viewer` tells one session or patient from others, unproven as it may be: by address all are counted.
+
+        An agency's server is one address for all its visitors, so a key with a rate of its own is counted by that
+        alone. Every operation costs one as yet.
+        """
+        quotas = []
+        if viewer:
+            quotas.append(self._quota(f"viewer:{tenant_id}", viewer, self._settings.operations_per_viewer))
+        if client and client.key_id and client.rate_per_minute:
+            quotas.append(self._quota(f"client:{tenant_id}", client.key_id, client.rate_per_minute))
+        else:
+            address = self.address(connection)
+            quotas.append(self._quota(f"address:{tenant_id}", address, self._settings.operations_per_address))
+        await self._take(*(replace(quota, cost=cost) for quota in quotas), languages=languages)
+
+    async def may_hold(self, tenant_id: str, address: str, visitor: str | None) -> bool:
+        """`visitor` is None for nobody in particular, who counts by address alone."""
+        by_address = self._quota(f"hold:{tenant_id}", address, self._settings.holds_per_address, TEN_MINUTES)
+        if visitor is None:
+            return not await self._limiter.take(by_address)
+        limit = self._settings.holds_per_visitor
+        return not await self._limiter.take(self._quota(f"hold:{tenant_id}", visitor, limit, TEN_MINUTES), by_address)
+
+    async def login(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
+        """One that begins, unless too many from there have failed."""
+        begins = self._strict("login", connection, self._settings.logins_per_address)
+        await self._take(begins, self._failures(connection, cost=0), languages=languages)
+
+    async def login_comes_back(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
+        """A look only: what came back and failed is counted by `login_failed`."""
+        await self._take(self._failures(connection, cost=0), languages=languages)
+
+    async def login_failed(self, connection: HTTPConnection) -> None:
+        await self._limiter.take(self._failures(connection, cost=1))
+
+    async def system_token(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
+        """One more that is asked for, whatever key it comes with."""
+        await self._take(self._strict("token", connection, self._settings.tokens_per_address), languages=languages)
+
+    async def webhook(self, connection: HTTPConnection) -> None:
+        """Counted apart from what people ask for: a record system may tell much at once."""
+        limit = self._settings.operations_per_address
+        await self._take(self._quota("webhook", self.address(connection), limit))
+
+    def address(self, connection: HTTPConnection) -> str:
+        """The caller's; a proxy's header counts only from a proxy that is listed. Of IPv6 the network (RFC 4291
+        §2.5.4), since whoever has one has all the addresses in it."""
+        address = connection.client.host if connection.client else ""
+        if address in self._proxies:
+            address = connection.headers.get("x-forwarded-for", address).split(",")[-1].strip()
+        return _network(address)
+
+    def pseudonym(self, text: str) -> str:
+        """The same for the same text, and for nobody to turn back without our secret."""
+        return hmac.digest(self._key, text.encode(errors="replace"), sha256)[:16].hex()
+
+    def _quota(self, what: str, who: str, limit: int, window: timedelta = MINUTE) -> Quota:
+        return Quota(key=f"{what}:{self.pseudonym(who)}", limit=limit, window=window)
+
+    def _strict(self, what: str, connection: HTTPConnection, limit: int) -> Quota:
+        return replace(self._quota(what, self.address(connection), limit, TEN_MINUTES), strict=True)
+
+    def _failures(self, connection: HTTPConnection, cost: int) -> Quota:
+        return replace(self._strict("failed", connection, self._settings.failed_logins_per_address), cost=cost)
+
+    async def _take(self, *quotas: Quota, languages: Sequence[str] = ()) -> None:
+        if wait := await self._limiter.take(*quotas):
+            seconds = max(ceil(wait.total_seconds()), 1)
+            raise RateLimited(message("RATE_LIMITED", languages), retryAfter=seconds)
+
+
+def _network(address: str) -> str:
+    try:
+        known = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(known, IPv6Address):
+        return address
+    return str(known.ipv4_mapped or IPv6Address(int(known) >> 64 << 64))

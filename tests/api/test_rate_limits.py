@@ -1,0 +1,236 @@
+"""So many operations a minute and no more: by address, by viewer and by key; and logins more strictly."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+from starlette.requests import HTTPConnection
+
+from api.app import create_app
+from api.bootstrap import open_house
+from api.errors import RateLimited
+from api.limits import Limits
+from integrations.memory.limiter import MemoryLimiter
+from integrations.redis.limiter import STRICT_SHARE
+from integrations.redis.resting import Resting, open_redis
+from tests.api.test_login import HOME
+from tests.living import OTHER, Client, Town, in_process, sign_in
+from tests.redises import listener, silence
+from tests.transports.small import served
+from tests.transports.talking import begun, talking
+
+TENANT = "{ tenant { slug } }"
+EVENTS = {"Accept": "text/event-stream"}
+
+
+@asynccontextmanager
+async def limited(town: Town, url: str, **limits: Any) -> AsyncIterator[Client]:
+    async with in_process(town.settings(url, **{"trusted_proxies": "127.0.0.1", **limits})) as (client, _):
+        yield client
+
+
+async def ask(client: Client, address: str = "10.0.0.1", **headers: str) -> httpx2.Response:
+    told = {"X-Forwarded-For": address} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return await client.http.post("/graphql", json={"query": TENANT}, headers=told)
+
+
+async def statuses(client: Client, times: int, address: str = "10.0.0.1", **headers: str) -> list[int]:
+    return [(await ask(client, address, **headers)).status_code for _ in range(times)]
+
+
+def refused(answer: httpx2.Response) -> dict[str, Any]:
+    assert answer.status_code == 429, answer.text
+    [error] = answer.json()["errors"]
+    extensions: dict[str, Any] = error["extensions"]
+    assert (extensions["code"], "data" in answer.json()) == ("RATE_LIMITED", False)
+    assert 1 <= extensions["retryAfter"] == int(answer.headers["retry-after"]) <= 65
+    return dict(error)
+
+
+async def test_one_address_asks_so_much_in_a_minute_and_another_is_not_in_its_way(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    async with limited(town, sqlite_filled_url, operations_per_address=3) as client:
+        assert await statuses(client, 5) == [200] * 3 + [429] * 2
+        assert await statuses(client, 1, "10.0.0.2") == [200]
+        assert await statuses(client, 1, X_Tenant=OTHER) == [200]
+        told = refused(await ask(client, Accept_Language="sv"))
+        assert told["message"] == "För många försök. Vänta lite och försök igen."
+
+
+async def test_all_the_addresses_of_one_network_are_one(town: Town, sqlite_filled_url: str) -> None:
+    """Whoever has an IPv6 network has more addresses than there are seconds."""
+    async with limited(town, sqlite_filled_url, operations_per_address=3) as client:
+        told = [await statuses(client, 1, f"2001:db8:1:2:{n:x}::{n}") for n in range(5)]
+        assert told == [[200]] * 3 + [[429]] * 2
+        assert await statuses(client, 1, "2001:db8:1:3::1") == [200]
+        assert await statuses(client, 4, "::ffff:10.0.0.9") == [200] * 3 + [429]
+        assert await statuses(client, 1, "10.0.0.9") == [429]
+
+
+async def test_a_stream_is_refused_as_any_other_operation(town: Town, sqlite_filled_url: str) -> None:
+    async with limited(town, sqlite_filled_url, operations_per_address=1) as client:
+        assert await statuses(client, 1, **EVENTS) == [200]
+        refused(await ask(client, **EVENTS))
+
+
+async def test_tokens_that_do_not_count_are_counted(town: Town, sqlite_filled_url: str) -> None:
+    async with limited(town, sqlite_filled_url, operations_per_address=3) as client:
+        assert await statuses(client, 5, Authorization="Bearer guessed") == [401] * 3 + [429] * 2
+
+
+async def test_a_viewer_is_counted_wherever_they_are(town: Town, sqlite_filled_url: str) -> None:
+    kari, ola = [{"Authorization": f"Bearer {await sign_in(town, login)}"} for login in ("kari", "ola")]
+    async with limited(town, sqlite_filled_url, operations_per_viewer=3) as client:
+        told = [await statuses(client, 1, f"10.0.0.{n}", **kari) for n in range(5)]
+        assert told == [[200]] * 3 + [[429]] * 2
+        again = {"Authorization": f"Bearer {await sign_in(town, 'kari')}"}
+        assert await statuses(client, 1, **again) == [429]  # the same person by another token
+        assert await statuses(client, 1, **ola) == [200]
+        told = [await statuses(client, 1, f"10.0.0.{n}", Cookie="sid=s1") for n in range(5)]
+        assert told == [[200]] * 3 + [[429]] * 2
+        assert await statuses(client, 9) == [200] * 9  # nobody in particular
+
+
+async def test_a_socket_hears_it_for_the_operation_alone(town: Town, sqlite_filled_url: str) -> None:
+    house = open_house(town.settings(sqlite_filled_url, operations_per_address=3))
+    with served(create_app(house, [])) as (address, _, _):
+        url = f"ws://{address}/graphql"
+        async with begun(url) as talk:  # to open one is an operation, too
+            assert [await talk.data(TENANT) for _ in range(2)]
+            await talk.ask("3", TENANT)
+            told = await talk.hear()
+            assert (told["id"], told["type"]) == ("3", "error")
+            [error] = told["payload"]
+            assert error["extensions"]["code"] == "RATE_LIMITED" and error["extensions"]["retryAfter"] >= 1
+            assert await talk.lives()
+        async with talking(url) as talk:
+            await talk.say({"type": "connection_init"})
+            assert (await talk.closed())[0] == 1013  # come back later
+
+
+def connection(address: str = "10.0.0.1") -> HTTPConnection:
+    return HTTPConnection({"type": "http", "headers": [], "client": (address, 1)})
+
+
+def key(id: str, rate: int | None) -> Any:
+    return SimpleNamespace(key_id=id, rate_per_minute=rate)
+
+
+async def allowed(limits: Limits, times: int, **who: Any) -> int:
+    done = 0
+    for _ in range(times):
+        try:
+            await limits.operation(connection(), "t", **who)
+        except RateLimited:
+            continue
+        done += 1
+    return done
+
+
+async def test_a_key_has_its_own_rate_and_is_not_counted_by_its_servers_address(town: Town) -> None:
+    limits = Limits(MemoryLimiter(), town.settings("sqlite:///x", operations_per_address=5, operations_per_viewer=3))
+    assert await allowed(limits, 20, client=key("a", 10)) == 10
+    assert await allowed(limits, 20, client=key("b", 12)) == 12
+    assert await allowed(limits, 9) == 5
+    assert await allowed(limits, 9, client=key("c", None)) == 0  # nothing agreed on: by address
+    assert await allowed(limits, 9, client=key("d", 10), viewer="kari") == 3
+    assert await allowed(limits, 9, client=key("d", 10), viewer="ola") == 3
+
+
+async def test_costs_can_be_told_for_what_costs_more(town: Town) -> None:
+    limits = Limits(MemoryLimiter(), town.settings("sqlite:///x", operations_per_address=10))
+    assert await allowed(limits, 9, cost=4) == 2
+    assert await allowed(limits, 9) == 2
+
+
+async def start(client: Client, address: str = "10.0.0.1", query: str = f"returnTo={HOME}") -> httpx2.Response:
+    return await client.http.get(f"/login/bankid-no?{query}", headers={"X-Forwarded-For": address})
+
+
+async def fail(client: Client, address: str = "10.0.0.1") -> int:
+    came_back = await client.http.get("/login/callback?state=x&code=y", headers={"X-Forwarded-For": address})
+    return came_back.status_code
+
+
+async def test_only_so_many_logins_begin_at_one_address(town: Town, sqlite_filled_url: str) -> None:
+    async with limited(town, sqlite_filled_url, logins_per_address=3) as client:
+        told = [(await start(client)).status_code for _ in range(5)]
+        assert told == [302] * 3 + [429] * 2
+        answer = await start(client)
+        assert answer.json()["errors"][0]["extensions"]["code"] == "RATE_LIMITED"
+        assert 1 <= int(answer.headers["retry-after"]) <= 650
+        assert (await start(client, "10.0.0.2")).status_code == 302
+        assert await statuses(client, 1) == [200]
+
+
+async def test_where_many_logins_fail_none_begins_or_ends(town: Town, sqlite_filled_url: str) -> None:
+    async with limited(town, sqlite_filled_url, failed_logins_per_address=3) as client:
+        assert (await start(client)).status_code == 302
+        assert [await fail(client) for _ in range(5)] == [400] * 3 + [429] * 2
+        assert (await start(client)).status_code == 429
+        assert (await start(client, "10.0.0.2")).status_code == 302
+
+
+async def test_without_redis_answering_a_process_lets_a_part_of_the_logins_begin(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    async with (
+        listener(silence) as (silent, _),
+        limited(
+            town, sqlite_filled_url, redis_url=silent, logins_per_address=4 * STRICT_SHARE, operations_per_address=9
+        ) as client,
+    ):
+        told = [(await start(client)).status_code for _ in range(4 * STRICT_SHARE)]
+        assert told.count(302) == 4
+        assert (await statuses(client, 12)).count(200) == 9  # what is not strict has its whole limit
+
+
+async def test_notifications_are_limited_by_address(town: Town, sqlite_filled_url: str) -> None:
+    async with limited(town, sqlite_filled_url, operations_per_address=2) as client:
+        told = [await client.http.post("/webhooks/ehr/nordhelse/no", json={}) for _ in range(3)]
+        assert [answer.status_code for answer in told] == [401, 401, 429]
+        assert told[2].json()["code"] == "RATE_LIMITED" and int(told[2].headers["retry-after"]) >= 1
+
+
+async def test_what_is_counted_in_redis_names_nobody(
+    town: Town, sqlite_filled_url: str, redis_url: str, prefix: str
+) -> None:
+    address, secret = "203.0.113.77", uuid4().hex
+    async with limited(town, sqlite_filled_url, redis_url=redis_url, redis_prefix=prefix) as client:
+        await ask(client, address, Cookie=f"sid={secret}")
+        await start(client, address)
+        await fail(client, address)
+    redis = open_redis(redis_url)
+    names = [name.decode() async for name in redis.scan_iter(f"{prefix}quota:*")]
+    kinds = {name.removeprefix(f"{prefix}quota:").partition(":")[0] for name in names}
+    assert kinds == {"viewer", "address", "login", "failed"}
+    for name in names:
+        assert address not in name and secret not in name
+        assert await redis.type(name) == b"hash" and await redis.ttl(name) > 0
+        assert {int(part) > 0 and int(count) == 1 for part, count in (await redis.hgetall(name)).items()} == {True}
+    for name in names:
+        await redis.delete(name)
+    await redis.aclose()
+
+
+@pytest.mark.parametrize("redis", [False, True])
+async def test_an_operation_asks_redis_once(
+    town: Town, sqlite_filled_url: str, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch, redis: bool
+) -> None:
+    """Whatever is counted by: viewer, key and address together."""
+    asked, original = list[Any](), Resting.ask
+
+    async def counted(self: Resting, call: Any) -> Any:
+        asked.append(call)
+        return await original(self, call)
+
+    monkeypatch.setattr(Resting, "ask", counted)
+    settings = {"redis_url": redis_url, "redis_prefix": prefix} if redis else {}
+    async with limited(town, sqlite_filled_url, **settings) as client:
+        await ask(client, Cookie="sid=s")
+    assert len(asked) == int(redis)
