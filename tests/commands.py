@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.planted import SCAN
+
 ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0
 """Seconds for whatever a busy machine makes slow."""
@@ -25,7 +27,7 @@ def environment(**told: object) -> dict[str, str]:
 
 def run(*arguments: str, **told: object) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself."""
-    return subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-m", "api", *arguments],
         env=environment(**told),
         cwd=ROOT,
@@ -33,6 +35,8 @@ def run(*arguments: str, **told: object) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=PATIENCE,
     )
+    SCAN.look("standard error", ended.stderr)
+    return ended
 
 
 @dataclass
@@ -84,6 +88,7 @@ def running(verb: str, stderr: Path, until: str, **told: object) -> Iterator[Com
         process.kill()
         process.wait(PATIENCE)
         process.stdout.close()
+        SCAN.file(stderr)
 
 
 @dataclass

@@ -107,7 +107,7 @@ def appointment_of(found: Appointment) -> EhrAppointment | None:
         return None
     span, state = span_of(found), _STATES.get(found.status)
     if not found.id or span is None or state is None:
-        raise Unreadable(f"an Appointment without id or time, or {found.status or 'without status'}")
+        raise Unreadable("an Appointment without id or time, or of a status that FHIR does not know")
     return EhrAppointment(
         ehr_id=found.id, state=state, start=span.start, end=span.end, practitioner_ehr_id=role_of(found)
     )
