@@ -284,3 +284,20 @@ async def _booked_and_held(demo: Demo) -> tuple[dict[str, Any], dict[str, Any]]:
         somebody = Journey(client, "sentrum-legesenter")
         held = (await somebody.hold((await somebody.slots())[-1]["id"]))["hold"]
         return booked, held
+
+
+def test_keys_are_rotated_and_wrapped_anew_by_command(town: Town, sqlite_filled_url: str) -> None:
+    told = {**NEEDED, "database_url": sqlite_filled_url, "key_seconds": 0.1, "log_level": "warning"}
+    rotated = run("seal", "rotate", **told)
+    assert (rotated.returncode, rotated.stderr) == (0, "")
+    assert "all is sealed by the current keys" in rotated.stdout and "retired" in rotated.stdout
+    for count in (2, 0):
+        wrapped = run("seal", "rewrap", "nordhelse", **told, master_keys=f"1:{KEY}")
+        assert wrapped.stdout.splitlines() == [f"nordhelse: {count} keys wrapped anew"], wrapped.stderr
+    assert "master key 1" in told_in_one_line(run("seal", "rotate", "nordhelse", **told))
+    assert "nobody" in told_in_one_line(run("seal", "rotate", "nobody", **told))
+
+
+def test_a_command_needs_to_be_told_how_to_seal() -> None:
+    for order in ([], ["away"], ["rotate", "a", "b"]):
+        assert "seal rotate|rewrap" in told_in_one_line(run("seal", *order))

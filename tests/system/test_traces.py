@@ -36,15 +36,28 @@ async def test_every_step_is_audited_and_told_once(town: Town, filled_url: str) 
     await engine.dispose()
 
 
-async def test_no_national_number_is_stored_in_the_clear(town: Town, filled_url: str) -> None:
+async def test_nobody_can_be_recognised_in_any_table(town: Town, filled_url: str) -> None:
+    """Neither by number, name, phone and address nor by what they wrote, from the login to the cancellation."""
+    written = "Allergisk mot hunder"
     async with in_process(town.settings(filled_url)) as (client, _):
         journey = Journey(client, "sentrum-legesenter", token=await sign_in(town, "kari"))
-        await journey.booked()
+        held = await journey.hold((await journey.slots())[0]["id"])
+        booked = (await journey.confirm(held["hold"]["token"], comment=written))["booking"]
+        assert booked["smsConfirmationTo"] == "••• 001"
+        shown = await client(
+            "query ($id: ID!) { node(id: $id) { ... on Booking { comment } } }", journey.token, id=booked["id"]
+        )
+        assert shown["node"]["comment"] == written
+        gone = (await journey.cancel(booked, reason="Kari har det bra"))["booking"]
+        assert gone["status"] == "CANCELLED"
     engine = open_engine(filled_url)
     everything = await dump(engine)
     await engine.dispose()
-    assert everything["patient"], "somebody has booked"
-    assert not [name for name, found in everything.items() for row in found if str(KARI.number) in row]
+    assert everything["patient"] and everything["booking"] and everything["tenant_key"]
+    known = (KARI.number, KARI.name, KARI.family_name, KARI.email, KARI.phone_at_clinic, KARI.phone_at_login)
+    for secret in (*known, KARI.birth_date.isoformat(), "datetime.date(1986", written, "har det bra"):
+        found = {name for name, rows in everything.items() for row in rows if str(secret) in row}
+        assert not found, (secret, found)
 
 
 async def test_an_unknown_or_refused_step_leaves_no_event(town: Town, sqlite_filled_url: str) -> None:
