@@ -39,24 +39,30 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 _GAP = r"[ ()./-]{0,3}"
 _WHOLE = (
-    (_pattern(r"\beyJ[\w-]{5,}(?:\.[\w-]+)*\.?"), GONE),
-    (_pattern(r"\bitb_(?:live|test)_\w+"), GONE),
-    (_pattern(r"\b(Bearer|Basic|DPoP)[\s:]+[\w~+/.=-]{3,}"), rf"\1 {GONE}"),
-    (_pattern(r"((?:__Host-|__Secure-)?\b\w*(?:sid|session)\w*)=[^\s\"'\\,;)}>&]+"), rf"\1={GONE}"),
-    (_pattern(r"\b((?:set-)?cookie)(['\"\\]*\s*[:=,]\s*[b'\"\\]*)[^\r\n\"'\\]+"), rf"\1\2{GONE}"),
-    (_pattern(r"((?:https?|wss?)://[^\s\"'?\\]+|(?<![\w?])/[\w./%:$@~-]*)\?[^\s\"'\\>)]+"), rf"\1?{GONE}"),
-    (_pattern(r"[^\s\"'\\<>()\[\]{}|,:;=/@]+(?:@|%40)(?:[\w-]+\.)+[a-z]{2,}"), GONE),
-    (_pattern(rf"(?:\+|%2B|(?<![\w.:-])00(?=4[567]|35[48]))\d(?:{_GAP}\d){{7,14}}(?!\d)"), GONE),
-    (_pattern(r"(?<![\w.:+-])0\d{1,3}[- ]\d{2,3}(?: ?\d\d){2}(?!\d)"), GONE),
+    (("eyj",), _pattern(r"\beyJ[\w-]{5,}(?:\.[\w-]+)*\.?"), GONE),
+    (("itb_",), _pattern(r"\bitb_(?:live|test)_\w+"), GONE),
+    (("bearer", "basic", "dpop"), _pattern(r"\b(Bearer|Basic|DPoP)[\s:]+[\w~+/.=-]{3,}"), rf"\1 {GONE}"),
+    (("sid", "session"), _pattern(r"(\b[\w-]{0,40}(?:sid|session)\w{0,40})=[^\s\"'\\,;)}>&]+"), rf"\1={GONE}"),
+    (("cookie",), _pattern(r"\b((?:set-)?cookie)(['\"\\]*\s*[:=,]\s*[b'\"\\]*)[^\r\n\"'\\]+"), rf"\1\2{GONE}"),
+    (
+        ("?",),
+        _pattern(r"((?:https?|wss?)://[^\s\"'?\\]+|(?<![\w?])/[\w./%:$@~-]{0,500})\?[^\s\"'\\>)]+"),
+        rf"\1?{GONE}",
+    ),
+    (("@", "%40"), _pattern(r"[^\s\"'\\<>()\[\]{}|,:;=/@]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,9}[a-z]{2,}"), GONE),
+    (("+", "%2b", "00"), _pattern(rf"(?:\+|%2B|(?<![\w.:-])00(?=4[567]|35[48]))\d(?:{_GAP}\d){{7,14}}(?!\d)"), GONE),
+    (("0",), _pattern(r"(?<![\w.:+-])0\d{1,3}[- ]\d{2,3}(?: ?\d\d){2}(?!\d)"), GONE),
 )
-"""Patterns, and what is put in their place: tokens, API keys, credentials, sessions, cookies, queries of addresses,
-e-mail addresses, and phones in the ways they are written in Norway and Sweden."""
+"""What has to be there for a pattern to be tried, the pattern, and what is put in its place: tokens, API keys,
+credentials, sessions, cookies, queries of addresses, e-mail addresses, and phones as written in Norway and Sweden."""
 
 
 def scrubbed(text: str) -> str:
     """National numbers only where they are valid: what merely looks like one is an id that somebody needs."""
-    for pattern, instead in _WHOLE:
-        text = pattern.sub(instead, text)
+    seen = text.lower()
+    for signs, pattern, instead in _WHOLE:
+        if any(each in seen for each in signs):
+            text = pattern.sub(instead, text)
     return _NUMBER.sub(_unless_valid, text)
 
 
