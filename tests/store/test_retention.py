@@ -36,7 +36,7 @@ async def kari(start: StartSqlWork, tenant_id: str = "nord") -> None:
 async def booked(start: StartSqlWork, name: str, tenant_id: str = "nord", **more: Any) -> Booking:
     """A visit with practitioner `name`, from ten to half past."""
     made = {"tenant_id": tenant_id, "practitioner": name, "patient_id": KARI, "ehr_id": f"A-{name}", **WRITTEN}
-    booking = make_booking(name, **{**made, **more})
+    booking = make_booking(name, more.pop("starts", AT_TEN), **{**made, **more})
     async with start(tenant_id) as work:
         assert await record(work, booking, SYSTEM, NOW, action="booking.hold", is_new=True)
         for status in (S.CONFIRMING, S.BOOKED):
@@ -97,7 +97,7 @@ async def test_previous_bookings_go_on_without_those_that_are_nobodys(start: Sta
     """What is older is told by the record systems, and is not taken for one of the patient's bookings here."""
     await kari(start)
     old = await booked(start, "p1")
-    late = await booked(start, "p2", start=AT_TEN + 60 * DAY)
+    late = await booked(start, "p2", starts=AT_TEN + 60 * DAY)
     await forget_at(start, ENDED + 91 * DAY)
     reads = SqlBookingReads(engine)
     page = await reads.of_patient("nord", KARI, ENDED + 91 * DAY, "PREVIOUS", PageRequest(size=9))
