@@ -16,8 +16,9 @@ from domain.ports import DataExport
 from domain.usecases import forget
 from domain.usecases.record import record
 from integrations.store.booking_reads import SqlBookingReads
+from integrations.store.sealing import Sealing
 from integrations.store.work import StartSqlWork
-from tests.store.making import AT_TEN, NOW, TENANTS, an_id, make_booking, make_identity
+from tests.store.making import AT_TEN, NOW, SECRET, TENANTS, an_id, make_booking, make_identity
 from tests.store.test_erasing import WRITTEN
 from tests.store.test_forgetting import forget_at, left
 
@@ -99,7 +100,7 @@ async def test_previous_bookings_go_on_without_those_that_are_nobodys(start: Sta
     old = await booked(start, "p1")
     late = await booked(start, "p2", starts=AT_TEN + 60 * DAY)
     await forget_at(start, ENDED + 91 * DAY)
-    reads = SqlBookingReads(engine)
+    reads = SqlBookingReads(engine, Sealing(SECRET))
     page = await reads.of_patient("nord", KARI, ENDED + 91 * DAY, "PREVIOUS", PageRequest(size=9))
     assert [each.id for each in page.items] == [late.id]
     assert await reads.known_of_patient("nord", KARI, [old.id], ["A-p1"]) == []
