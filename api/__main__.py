@@ -12,8 +12,21 @@ from uuid import UUID
 
 from api.audit import USAGE as AUDIT_USAGE
 from api.audit import asked_of
-from api.bootstrap import EXPECTED, build_app, import_seed, migrate, retry_job, seal, tell_audit, tell_jobs, work
+from api.bootstrap import (
+    EXPECTED,
+    build_app,
+    import_seed,
+    migrate,
+    order_key,
+    retry_job,
+    seal,
+    tell_audit,
+    tell_jobs,
+    work,
+)
 from api.demo import demo, demo_defaults
+from api.keys import USAGE as KEY_USAGE
+from api.keys import OrderUnclear, read_order
 from api.logs import configure_logs
 from api.schema.schema import schema
 from api.scrubbing import scrubbed
@@ -69,6 +82,11 @@ def audit(settings: Settings, *order: str) -> None:
     asyncio.run(tell_audit(settings, asked_of(order), lambda line: print(line)))  # noqa: T201
 
 
+def key(settings: Settings, *order: str) -> None:
+    """Agencies' API keys; a new one is shown here, and nowhere else again."""
+    print("\n".join(asyncio.run(order_key(settings, read_order(order)))))  # noqa: T201
+
+
 VERBS: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "serve": serve,
@@ -78,9 +96,11 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "jobs": jobs,
     "seal": seal_,
     "audit": audit,
+    "key": key,
 }
 USAGE = (
-    "demo | serve | worker | migrate | import | schema | jobs [retry ID] | seal rotate|rewrap [TENANT] | " + AUDIT_USAGE
+    "demo | serve | worker | migrate | import | schema | jobs [retry ID] | seal rotate|rewrap [TENANT] | "
+    f"{AUDIT_USAGE} | {KEY_USAGE}"
 )
 STAY = ("demo", "serve", "worker")
 """These run until they are told to stop; to be told so is no failure."""
@@ -100,7 +120,7 @@ def main(arguments: list[str]) -> int:
         settings = read_settings(os.environ, **(demo_defaults(os.environ) if verb == "demo" else {}))
         _log(settings, verb)
         VERBS[verb](settings, *order)
-    except (SettingsInvalid, PortBusy, *EXPECTED) as problem:
+    except (SettingsInvalid, PortBusy, OrderUnclear, *EXPECTED) as problem:
         return _could_not(str(problem))
     except KeyboardInterrupt:
         return 0 if verb in STAY else INTERRUPTED
@@ -109,6 +129,8 @@ def main(arguments: list[str]) -> int:
 
 def _is_known(verb: str, order: Sequence[str]) -> bool:
     """Jobs take an order, `retry` and an id; sealing needs one, and may be told whose; the audit trail, which part."""
+    if verb == "key":
+        return True  # it tells by itself what is wrong with an order
     if verb == "seal":
         return 0 < len(order) <= 2 and order[0] in ("rotate", "rewrap")
     if not order:

@@ -14,7 +14,8 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from api.auth import Asking, WhoAsks
+from api.auth import NOBODY, Asking, WhoAsks
+from api.callers import Caller, Callers
 from api.context import Context
 from api.conversation import SocketRules
 from api.cors import SYSTEM_TOKEN, Cors, readable_by
@@ -34,7 +35,7 @@ from api.sse import StreamRules
 from api.tenants import TenantDirectory
 from api.websocket import SocketEndpoint, as_over_http
 from api.worker import work_forever
-from domain.ports import BookingReads, Catalogue, Clock, JobReads
+from domain.ports import BookingReads, Catalogue, Clock, JobReads, KeyReads
 from domain.tenant import Tenant
 from domain.usecases import UseCases
 
@@ -50,10 +51,12 @@ class House:
     catalogue: Catalogue
     reads: BookingReads
     jobs: JobReads
+    api_keys: KeyReads
     clock: Clock
     use: UseCases
     signer: Signer
     tenants: TenantDirectory
+    callers: Callers
     who_asks: WhoAsks
     limits: Limits
     cross_site: CrossSite
@@ -62,16 +65,18 @@ class House:
     close: Callable[[], Awaitable[None]]
 
     async def context(self, request: Request, response: Response, request_id: str) -> Context:
-        """Counts one operation. Raises `BadInput` for an unknown tenant, `Unauthenticated` for a token that is not
-        valid, `Forbidden` for a cookie that a page elsewhere sent along, `RateLimited` for one operation too many."""
-        headers, tenant = request.headers, await self._tenant(request)
+        """Counts one operation. Raises `BadInput` for an unknown tenant, `Unauthenticated` for a key or token that is
+        not valid, `Forbidden` for a key that may not be used so and a cookie that a page elsewhere sent along,
+        `RateLimited` for one operation too many."""
+        headers, caller = request.headers, await self._caller(request)
+        tenant, client = caller.tenant, caller.client
         languages = wanted_languages(headers.get("accept-language"), tenant.languages, tenant.default_language)
         response.headers["Content-Language"] = languages[0]
-        response.headers["Vary"] = "Accept-Language, Authorization, Cookie, X-Tenant"
+        response.headers["Vary"] = "Accept-Language, Authorization, Cookie, X-ApiKey, X-Tenant"
         await self.cross_site.check(request, tenant, languages)
-        asking, address = await self._asking(request, tenant, languages), self.limits.address(request)
-        readable_by(request.scope, tenant)
-        await self.limits.operation(request, tenant.id, viewer=asking.told_by, languages=languages)
+        asking, address = await self._asking(request, caller, languages), self.limits.address(request)
+        readable_by(request.scope, tenant, None if client.is_own else client.origins)
+        await self.limits.operation(request, tenant.id, viewer=asking.told_by, client=client, languages=languages)
         return Context(
             tenant=tenant,
             languages=languages,
@@ -87,6 +92,8 @@ class House:
             find_viewer=asking.viewer,
             signed_in_until=asking.signed_in_until,
             may_hold=partial(self.limits.may_hold, tenant.id, address),
+            caller=client,
+            caller_stands=caller.stands,
         )
 
     async def _tenant(self, connection: HTTPConnection) -> Tenant:
@@ -102,12 +109,22 @@ class House:
         except BadInput:
             return None
 
-    async def _asking(self, request: Request, tenant: Tenant, languages: Sequence[str]) -> Asking:
-        """Who is not recognised is counted too, as somebody of that address."""
+    async def _caller(self, request: Request) -> Caller:
+        """A key that opens nothing is counted too, as somebody of that address."""
         try:
-            return await self.who_asks(request, tenant)
+            return await self.callers(request)
         except Unauthenticated:
-            await self.limits.operation(request, tenant.id, languages=languages)
+            await self.limits.operation(request, "")
+            raise
+
+    async def _asking(self, request: Request, caller: Caller, languages: Sequence[str]) -> Asking:
+        """Who is not recognised is counted likewise. A system token is never anybody's."""
+        if caller.client.is_system:
+            return NOBODY
+        try:
+            return await self.who_asks(request, caller.tenant)
+        except Unauthenticated:
+            await self.limits.operation(request, caller.tenant.id, languages=languages)
             raise
 
     async def may_open_socket(self, origin: str, connection: HTTPConnection) -> bool:
@@ -115,7 +132,12 @@ class House:
         return await self.cross_site.origins.are_known(origin, connection.headers.get("host"), tenant)
 
     async def still(self, context: Context) -> bool:
-        """Whether who was signed in at the first look, when a connection was opened, still is; others need not be."""
+        """Whether who was signed in at the first look, when a connection was opened, still is; others need not be.
+
+        A key or token that was brought must still stand in any case.
+        """
+        if not await context.caller_stands():
+            return False
         until = await context.signed_in_until()
         if context.was_signed_in is None:
             context.was_signed_in = until is not None

@@ -79,3 +79,11 @@ class WhoAsks:
             raise Unauthenticated("The access token is not valid here.") from refused
         except self.unavailable as down:
             raise UpstreamDown("The identity provider cannot be reached.") from down
+
+
+async def _nobody() -> None:
+    return None
+
+
+NOBODY = Asking(_nobody, _nobody)
+"""Whoever comes with a system token: never a patient, whatever else the request brings."""

@@ -12,6 +12,7 @@ from api.loaders import Loaders
 from api.signing import Signer
 from domain.audit import Actor, ActorKind
 from domain.availability import Search
+from domain.client import OWN_CLIENT, Client
 from domain.ports import BookingReads, Catalogue, Clock
 from domain.tenant import Tenant
 from domain.usecases import UseCases
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from api.schema.slot_changes import Shown
 
 
-OWN_CLIENT = "itb"
-"""Our own web and apps, as callers."""
-
-
 def _nobody_asks(_: Search) -> None:
     return
+
+
+async def _always() -> bool:
+    return True
 
 
 async def _nobody_in_particular() -> Any:
@@ -37,7 +38,8 @@ async def _nobody_in_particular() -> Any:
 class Context:
     """`languages` are best first; `public_url` has no slash at its end.
 
-    `visitor` tells an unnamed caller from others as well as can be; `caller` is the client that speaks for them.
+    `visitor` tells an unnamed caller from others as well as can be; `caller` is the client that speaks for them, and
+    `caller_stands` looks anew whether its key or token still opens anything.
     `may_hold` counts one more hold, of a visitor where there is one to count by. `watches` hears which search a
     subscription is about; `shown` is what it is to show, where that is known already. `is_behind`: the last event that
     a subscription had could not be shown in full, so that its client is where nobody knows.
@@ -57,7 +59,8 @@ class Context:
     find_viewer: Callable[[], Awaitable[Viewer | None]]
     signed_in_until: Callable[[], Awaitable[datetime | None]]
     may_hold: Callable[[str | None], Awaitable[bool]]
-    caller: str = OWN_CLIENT
+    caller: Client = OWN_CLIENT
+    caller_stands: Callable[[], Awaitable[bool]] = _always
     watches: Callable[[Search], None] = _nobody_asks
     shown: "Shown | None" = None
     is_behind: bool = False
@@ -71,14 +74,17 @@ class Context:
         return await self._viewer
 
     async def actor(self) -> Actor:
+        """The patient, also where an agency asks for them; without one the agency, or somebody not yet known."""
         viewer = await self.viewer()
+        if viewer is None and not self.caller.is_own:
+            return Actor(kind=ActorKind.AGENCY, id=self.caller.id, request_id=self.request_id)
         id = str(viewer.patient.id) if viewer else None
         return Actor(kind=ActorKind.PATIENT, id=id, request_id=self.request_id)
 
     @property
     def viewer_class(self) -> Hashable:
         """What an answer depends on, where it does not depend on who asks."""
-        return self.tenant.id, self.languages, self.public_url
+        return self.tenant.id, self.languages, self.public_url, self.caller.scopes
 
     def renew_loaders(self) -> None:
         """A subscription lives for hours: what it showed before must not be remembered for its next event."""
@@ -92,6 +98,8 @@ class Context:
                 "loaders": self.loaders.anew(),
                 "find_viewer": _nobody_in_particular,
                 "signed_in_until": _nobody_in_particular,
+                "caller": replace(self.caller, id="nobody", key_id=None),
+                "caller_stands": _always,
                 "request_id": uuid4().hex,
                 "watches": _nobody_asks,
                 **changes,

@@ -17,14 +17,15 @@ NOT_FOUND = PlainTextResponse("There is no such file of yours, or not any more.\
 
 
 def export_route(make_context: Callable[[Request, Response, str], Awaitable[Context]]) -> Route:
-    """`/exports/{id}.json`, by the session or the token of the patient who asked for it; for others it is not there."""
+    """`/exports/{id}.json`, by the session or token of the patient who asked for it; for others it is not there, nor
+    for an agency."""
 
     async def download(request: Request) -> Response:
         try:
             context = await make_context(followed(request), Response(), uuid4().hex)
         except CodedError as refused:
             return plain_refusal(refused)
-        viewer = await context.viewer()
+        viewer = await context.viewer() if context.caller.is_own else None
         if viewer is None:
             return NOT_FOUND
         actor, id = await context.actor(), request.path_params["id"]

@@ -1,8 +1,9 @@
 """Jobs as an operator sees them: how many wait, and which were given up and why."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from api.tables import table
 from domain.ports import DeadJob, Depth
 
 MOST_DEAD = 100
@@ -11,10 +12,10 @@ MOST_DEAD = 100
 def told(depths: Sequence[Depth], dead: Sequence[DeadJob], now: datetime) -> Iterator[str]:
     """Lines of two tables; nothing of what a job is about."""
     counted = ((each.kind, each.state, str(each.count), _age(each.oldest, now)) for each in depths)
-    yield from _table(("KIND", "STATE", "JOBS", "OLDEST"), counted)
+    yield from table(("KIND", "STATE", "JOBS", "OLDEST"), counted)
     if dead:
         yield ""
-        yield from _table(
+        yield from table(
             ("DEAD", "KIND", "TENANT", "ATTEMPTS", "WANTED", "DIED", "ERROR"), (_row(d, now) for d in dead)
         )
 
@@ -22,13 +23,6 @@ def told(depths: Sequence[Depth], dead: Sequence[DeadJob], now: datetime) -> Ite
 def _row(dead: DeadJob, now: datetime) -> Sequence[str]:
     wanted, died = (f"{_age(at, now)} ago" for at in (dead.wanted_at, dead.died_at))
     return str(dead.id), dead.kind, dead.tenant_id or "-", str(dead.attempts), wanted, died, dead.error
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    lines = [head, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        yield "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
 
 
 def _age(since: datetime | None, now: datetime) -> str:

@@ -11,8 +11,8 @@ async def scope_of(context: "Context", key: str) -> str:
     """Nobody's key meets anybody else's, whatever they choose; see docs/decisions/0009 for those without a name."""
     viewer = await context.viewer()
     if viewer:
-        return f"{context.caller}:{viewer.patient.id}"
-    return f"{context.caller}:{_unnamed(context, key)}"
+        return f"{context.caller.id}:{viewer.patient.id}"
+    return f"{context.caller.id}:{_unnamed(context, key)}"
 
 
 def _unnamed(context: "Context", key: str) -> str:

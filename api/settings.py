@@ -7,6 +7,7 @@ from typing import Any
 
 from api.master_keys import read_master_keys
 from api.settings_checks import PREFIX, SettingsInvalid, check
+from domain.api_key import Peppers
 from domain.origins import LOOPBACK, origin_of
 from domain.timing import Timing
 
@@ -91,6 +92,21 @@ class Settings:
     most_watches: int = setting(
         "Different searches a process watches at once, a tenth for one visitor; above it RATE_LIMITED.", 2000
     )
+    api_key_seconds: float = setting(
+        "Seconds for which what is known of an API key counts: a revoked one opens something for so long. At most 30.",
+        15.0,
+    )
+    api_key_peppers: str = setting(
+        "`1:…,2:…`: secrets of at least 32 characters that API keys are kept under, the newest number for new ones. "
+        "Empty: one that follows from `ITB_SECRET`, as number 0 always does.",
+        "",
+        secret=True,
+    )
+    token_key: int = setting(
+        "The number of the key that signs system tokens; they follow from `ITB_SECRET`. One more makes a new one, and "
+        "tokens of the numbers next to it go on counting.",
+        1,
+    )
     recheck_seconds: float = setting("Seconds between looks whether who opened a WebSocket is still signed in.", 30.0)
     origins: str = setting(
         "Origins whose pages may speak for every tenant, besides those that a tenant and its keys list, separated by "
@@ -154,6 +170,10 @@ class Settings:
     def look_for_jobs(self) -> float:
         """Seconds between looks for jobs that other processes have queued."""
         return min(0.5, self.check_interval)
+
+    def peppers(self) -> Peppers:
+        """What API keys are kept under. Raises `PeppersInvalid`."""
+        return Peppers.read(self.secret, self.api_key_peppers)
 
     def timing(self) -> Timing:
         return Timing(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from api.master_keys import read_master_keys
+from domain.api_key import PeppersInvalid
 from domain.origins import LOOPBACK, origin_of
 
 if TYPE_CHECKING:
@@ -20,12 +21,15 @@ LENGTHS = (
     *("hold_seconds", "hold_cap_seconds", "poll_seconds", "slowest_poll_seconds", "log_seconds", "watch_seconds"),
     *("recheck_seconds", "job_seconds", "export_seconds", "key_seconds"),
 )
-MAY_BE_ZERO = ("fresh_seconds", "stale_seconds", "silence_seconds", "linger_seconds")
+MAY_BE_ZERO = ("api_key_seconds", "fresh_seconds", "stale_seconds", "silence_seconds", "linger_seconds")
 LONGEST = 86_400
 """Seconds: a day, far beyond what any of these is meant for."""
 
+LONGEST_KEY_SECONDS = 30
+"""A revocation is to be felt within half a minute."""
+
 COUNTS = (
-    *("database_pool", "holds_per_visitor", "holds_per_address", "holds_per_clinic", "most_watches"),
+    *("token_key", "database_pool", "holds_per_visitor", "holds_per_address", "holds_per_clinic", "most_watches"),
     *("operations_per_viewer", "operations_per_address"),
     *("logins_per_address", "failed_logins_per_address", "tokens_per_address"),
 )
@@ -46,6 +50,10 @@ def check(settings: "Settings") -> None:
         read_master_keys(settings.master_keys)
     except ValueError as why:
         raise SettingsInvalid(f"{PREFIX}MASTER_KEYS: {why}") from None
+    try:
+        settings.peppers()
+    except PeppersInvalid as wrong:
+        raise SettingsInvalid(f"{PREFIX}API_KEY_PEPPERS: {wrong}") from None
     for proxy in filter(None, settings.trusted_proxies.split(",")):
         _check_proxy(proxy)
     _check_numbers(settings)
@@ -75,6 +83,8 @@ def _check_counts(settings: "Settings") -> None:
     for name in COUNTS:
         if getattr(settings, name) < 1:
             raise SettingsInvalid(f"{PREFIX}{name.upper()}: must be at least 1")
+    if settings.api_key_seconds > LONGEST_KEY_SECONDS:
+        raise SettingsInvalid(f"{PREFIX}API_KEY_SECONDS: must be at most {LONGEST_KEY_SECONDS}")
     if settings.slowest_poll_seconds < settings.poll_seconds:
         raise SettingsInvalid(f"{PREFIX}SLOWEST_POLL_SECONDS: must not be less than {PREFIX}POLL_SECONDS")
     if settings.hold_cap_seconds < settings.hold_seconds:

@@ -86,16 +86,17 @@ class EventStream(Response):
         await out.send(_chunk(COMPLETE))
 
     async def _beat(self, out: Outlet) -> None:
-        """Keeps proxies from taking silence for the end; ends when the client's session has."""
-        unseen = 0.0
+        """Keeps proxies from taking silence for the end; ends when the client's session or key has."""
+        pause, unseen, silent = min(self._rules.heartbeat, self._rules.recheck), 0.0, 0.0
         has_left = await has_ended(self._rules.still, self._context)
         while not has_left:
-            await asyncio.sleep(self._rules.heartbeat)
-            unseen += self._rules.heartbeat
+            await asyncio.sleep(pause)
+            unseen, silent = unseen + pause, silent + pause
             if unseen >= self._rules.recheck:
                 unseen = 0.0
                 has_left = await has_ended(self._rules.still, self._context)
-            if not has_left:
+            if not has_left and silent >= self._rules.heartbeat:
+                silent = 0.0
                 await out.send(_chunk(COMMENT))
         ended = failed(Unauthenticated(), self._context)
         await out.send(_chunk(_next(ended.body) + COMPLETE))

@@ -9,7 +9,8 @@ from api.errors import Unauthenticated
 log = logging.getLogger(__name__)
 
 Still = Callable[[Context], Awaitable[bool]]
-"""Whether whoever a context was made for is still signed in; an unnamed visitor always stays.
+"""Whether whoever a context was made for is still signed in, and the key that was brought still stands; an unnamed
+visitor without a key always stays.
 
 Asked when a connection is opened, to know who was there at the beginning, and now and then until it ends.
 """

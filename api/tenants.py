@@ -19,17 +19,25 @@ class TenantDirectory:
 
     async def of(self, *, host: str | None, slug: str | None) -> Tenant:
         """The X-Tenant header's, else the host's. Raises `BadInput` when there is no such tenant."""
-        key = (None, slug) if slug else (_name_of(host), None)
+        tenant = await self._looked_up(None, slug) if slug else await self.at(host)
+        if tenant is None:
+            raise BadInput("No such tenant: name one by the host or by the X-Tenant header.")
+        return tenant
+
+    async def at(self, host: str | None) -> Tenant | None:
+        """The one that is served under the host name, if any. Raises `BadInput` for a name that cannot be one."""
+        return await self._looked_up(_name_of(host), None)
+
+    async def _looked_up(self, host: str | None, slug: str | None) -> Tenant | None:
+        key = (host, slug)
         if "\0" in "".join(filter(None, key)):
             raise BadInput("No tenant is called that.")  # nor could PostgreSQL be asked for it
         until, tenant = self._kept.get(key, (0.0, None))
         if until < monotonic():
-            tenant = await self._catalogue.tenant(host=key[0], slug=key[1])
+            tenant = await self._catalogue.tenant(host=host, slug=slug)
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             self._kept[key] = (monotonic() + KEPT_SECONDS, tenant)
-        if tenant is None:
-            raise BadInput("No such tenant: name one by the host or by the X-Tenant header.")
         return tenant
 
 

@@ -21,7 +21,7 @@ from api.operations import Operations
 
 PROTOCOL = "graphql-transport-ws"
 
-IN_PAYLOAD = ("authorization", "accept-language", "x-tenant")
+IN_PAYLOAD = ("authorization", "accept-language", "x-apikey", "x-tenant")
 """Headers that `connection_init` may carry, in any case, since browsers set none on a socket."""
 
 

@@ -38,13 +38,11 @@ SECRET = "tests-only-not-a-secret-0123456789abcdef"
 OTHER = "annan"
 """The second tenant: the same record systems and the same row ids, under another host name."""
 
-<<<<<<< HEAD
 BY_SCRIPT = {"GraphQL-Require-Preflight": "1"}
 """What pages' scripts send along, so that a cookie counts."""
-=======
+
 HOOKS: dict[str, list[Any]] = {"response": [SCAN.answer]}
 """What the product answers is looked through for people that it should not name."""
->>>>>>> 5bbb276 (Fail any test in which somebody can be recognised from the outside)
 
 T = TypeVar("T")
 
@@ -279,11 +277,7 @@ async def in_process(settings: Settings, host: str = "127.0.0.1") -> AsyncIterat
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(
-<<<<<<< HEAD
-            transport=transport, base_url=f"http://{host}", headers=BY_SCRIPT, timeout=60
-=======
-            transport=transport, base_url=f"http://{host}", timeout=60, event_hooks=HOOKS
->>>>>>> 5bbb276 (Fail any test in which somebody can be recognised from the outside)
+            transport=transport, base_url=f"http://{host}", headers=BY_SCRIPT, timeout=60, event_hooks=HOOKS
         ) as http:
             yield Client(http), app
 
@@ -291,11 +285,8 @@ async def in_process(settings: Settings, host: str = "127.0.0.1") -> AsyncIterat
 @asynccontextmanager
 async def over_http(url: str) -> AsyncIterator[Client]:
     limits = httpx2.Limits(max_connections=200)
-<<<<<<< HEAD
-    async with httpx2.AsyncClient(base_url=url, headers=BY_SCRIPT, timeout=90, limits=limits) as http:
-=======
-    async with httpx2.AsyncClient(base_url=url, timeout=90, limits=limits, event_hooks=HOOKS) as http:
->>>>>>> 5bbb276 (Fail any test in which somebody can be recognised from the outside)
+    asked: dict[str, Any] = {"headers": BY_SCRIPT, "event_hooks": HOOKS}
+    async with httpx2.AsyncClient(base_url=url, timeout=90, limits=limits, **asked) as http:
         yield Client(http)
 
 

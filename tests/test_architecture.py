@@ -26,7 +26,7 @@ HOMES = {
     "sqlalchemy": ("integrations/store",),
     "alembic": ("integrations/store",),
     "asyncpg": ("integrations/store",),
-    "cryptography": ("integrations/store",),
+    "cryptography": ("integrations/store", "integrations/tokens"),
     "aiohttp": ("integrations/fhir",),
     "fhirpy": ("integrations/fhir",),
     "yarl": ("integrations/fhir",),
@@ -34,7 +34,7 @@ HOMES = {
     "redis": ("integrations/redis",),
     "authlib": ("integrations/oidc",),
     "httpx2": ("integrations/oidc", "integrations/sandbox"),
-    "joserfc": ("integrations/oidc", "integrations/sandbox"),
+    "joserfc": ("integrations/oidc", "integrations/sandbox", "integrations/tokens"),
 }
 """Every third-party package that is imported, and the folders that may; the composition root may import any of them."""
 

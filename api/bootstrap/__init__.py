@@ -12,6 +12,7 @@ from api.bootstrap.commands import (
     work,
 )
 from api.bootstrap.house import EXPECTED, Unready, open_house, ready_house
+from api.bootstrap.keys import order_key
 
 __all__ = [
     "EXPECTED",
@@ -20,6 +21,7 @@ __all__ = [
     "import_seed",
     "migrate",
     "open_house",
+    "order_key",
     "ready_house",
     "retry_job",
     "sandbox_apps",

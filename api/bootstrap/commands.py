@@ -20,6 +20,7 @@ from api.jobs import MOST_DEAD, told
 from api.login import Login, provider_key
 from api.metrics import metrics_route
 from api.settings import Settings
+from api.system_token import token_routes
 from api.webhooks import webhook_route
 from api.worker import work_forever
 from domain.tenant import Tenant
@@ -48,6 +49,7 @@ async def build_app(settings: Settings) -> Starlette:
         calendar_route(house.context),
         export_route(house.context),
         webhook_route(house.use, house.limits),
+        *token_routes(house.callers, house.use, house.limits),
         *health,
         metrics,
     ]

@@ -1,7 +1,7 @@
 """Everything a process needs, opened and closed together."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -10,18 +10,20 @@ from api.app import House
 from api.auth import WhoAsks, cookie_name
 from api.bootstrap.shared import Shared, redis_ready, shared_by
 from api.bootstrap.wiring import sealing_by, use_cases
+from api.callers import Callers
 from api.cross_site import CrossSite
 from api.limits import Limits
 from api.origins import Origins
 from api.settings import Settings
 from api.signing import Signer
 from api.tenants import TenantDirectory
-from domain.ports import Clock, Unsealable
+from domain.ports import Clock, KeyOrigins, Unsealable
 from domain.usecases.sign_in import SignIn
 from integrations.clock import SystemClock
 from integrations.fhir.ehrs import FhirEhrs
 from integrations.oidc.bearer import BearerTokens, IdentityProviderUnavailable, TokenRefused
 from integrations.oidc.provider import OidcSettings
+from integrations.store.api_keys import SqlKeyReads
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.catalogue import SqlCatalogue
 from integrations.store.engine import StoreUnreachable, open_engine
@@ -42,7 +44,11 @@ class NoSuchTenant(Exception):
     """No tenant goes by that name; one line says so."""
 
 
-EXPECTED = (StoreUnreachable, SeedInvalid, Unready, NoSuchJob, NoSuchTenant, Unsealable)
+class KeyNotMade(Exception):
+    """What was ordered of keys cannot be done; one line says why."""
+
+
+EXPECTED = (StoreUnreachable, SeedInvalid, Unready, NoSuchJob, NoSuchTenant, Unsealable, KeyNotMade)
 """Failures of the surroundings: told in one line, without a traceback."""
 
 
@@ -52,34 +58,38 @@ def open_house(settings: Settings) -> House:
     shared, clock, catalogue = shared_by(settings), SystemClock(), SqlCatalogue(engine)
     ehrs = FhirEhrs(os.environ, shared.pace)
     use = use_cases(engine, ehrs, clock, settings, shared)
-
-    async def close() -> None:
-        await use.watch_slots.close()
-        for each in (ehrs.close, *(redis.aclose for redis in shared.clients), engine.dispose):
-            await each()
-
+    tenants = TenantDirectory(catalogue)
+    connections = (ehrs.close, *(redis.aclose for redis in shared.clients), engine.dispose)
     return House(
         settings=settings,
         catalogue=catalogue,
         reads=SqlBookingReads(engine, sealing_by(settings)),
         jobs=SqlJobReads(engine),
+        api_keys=SqlKeyReads(engine),
         clock=clock,
         use=use,
         signer=Signer(settings.secret.encode()),
-        tenants=TenantDirectory(catalogue),
+        tenants=tenants,
+        callers=Callers(tenants, use.know_client),
         who_asks=_who_asks(settings, use.sign_in, clock),
-        **_at_the_door(settings, shared),
+        **_at_the_door(settings, shared, use.key_origins),
         database_ready=partial(current_is_head, engine),
         redis_ready=partial(redis_ready, next(iter(shared.clients), None)),
-        close=close,
+        close=partial(_close, use.watch_slots.close, use.know_client.close, *connections),
     )
 
 
-def _at_the_door(settings: Settings, shared: Shared) -> dict[str, Any]:
+def _at_the_door(settings: Settings, shared: Shared, of_keys: KeyOrigins) -> dict[str, Any]:
     """What is looked at before anything is done: how much is asked for, and from whose pages."""
-    origins = Origins(everywhere=settings.listed_origins, https=settings.is_https)
+    origins = Origins(everywhere=settings.listed_origins, https=settings.is_https, of_keys=of_keys)
     cross_site = CrossSite(origins=origins, cookie=cookie_name(settings.is_https))
     return {"limits": Limits(shared.limiter, settings), "cross_site": cross_site}
+
+
+async def _close(*each: Callable[[], Awaitable[object]]) -> None:
+    """In that order: what is still being done, then what it is done over."""
+    for close in each:
+        await close()
 
 
 def _who_asks(settings: Settings, sign_in: SignIn, clock: Clock) -> WhoAsks:

@@ -28,7 +28,11 @@ from domain.usecases.hear_notification import HearNotification
 from domain.usecases.hold_in_ehr import HoldInEhr, LetGo
 from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
+from domain.usecases.issue_token import IssueToken
 from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
+from domain.usecases.keep_keys import MintKey, RevokeKey, RotateKey
+from domain.usecases.key_origins import TellKeyOrigins
+from domain.usecases.know_client import KnowClient
 from domain.usecases.news import ForgetChanges, News
 from domain.usecases.prepare_export import PrepareExport
 from domain.usecases.read_audit import ReadAudit
@@ -45,19 +49,20 @@ from domain.usecases.visits import Visits
 from domain.usecases.watch_bookings import WatchBookings
 from domain.usecases.watch_slots import WatchSlots
 from integrations.fhir.ehrs import FhirEhrs
+from integrations.store.api_keys import SqlKeyReads
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.catalogue import SqlCatalogue
 from integrations.store.changes import SqlChangeLog
 from integrations.store.feeds import SqlFeedReads
 from integrations.store.sealing import Sealing
 from integrations.store.work import StartSqlWork
+from integrations.tokens.system_tokens import EcSystemTokens
 
 
 def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Settings, shared: Shared) -> UseCases:
     sealing = sealing_by(settings)
     timing, changes, reads = settings.timing(), SqlChangeLog(engine), SqlBookingReads(engine, sealing)
-    news = News(shared.times, shared.bus, changes)
-    bell = asyncio.Event()
+    news, bell = News(shared.times, shared.bus, changes), asyncio.Event()
     start = StartSqlWork(engine, sealing, clock, news.spread, bell.set)
     stored: dict[str, Any] = {"catalogue": SqlCatalogue(engine), "start_work": start}
     timed: dict[str, Any] = {"clock": clock, "timing": timing}
@@ -74,6 +79,7 @@ def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Setti
         "forget_old": ForgetOld(start_work=start, clock=clock),
         **_rights(start, clock, settings),
         "rotate_keys": RotateKeys(start_work=start, settle=2 * settings.key_seconds),
+        **_knowing_clients(engine, start, clock, settings),
         **_watching(find, news, reads, changes, timed, settings),
         **_booking(stored, found, find, timed, settings),
         **_listening(stored, found, SqlFeedReads(engine), timed, settings),
@@ -94,6 +100,24 @@ def _rights(start: StartSqlWork, clock: Clock, settings: Settings) -> dict[str, 
 
 def sealing_by(settings: Settings) -> Sealing:
     return Sealing(settings.secret, settings.masters, fresh_seconds=settings.key_seconds)
+
+
+def _knowing_clients(engine: AsyncEngine, start: StartSqlWork, clock: Clock, settings: Settings) -> dict[str, Any]:
+    keys, peppers, kept = SqlKeyReads(engine), settings.peppers(), timedelta(seconds=settings.api_key_seconds)
+    tokens = EcSystemTokens(settings.secret, settings.token_key, settings.base_url, clock)
+    read: dict[str, Any] = {"keys": keys, "clock": clock, "kept": kept}
+    kept_by: dict[str, Any] = {"start_work": start, "clock": clock}
+    mint = MintKey(**kept_by, peppers=peppers)
+    return {
+        "know_client": KnowClient(
+            **read, tokens=tokens, start_work=start, peppers=peppers, synthetic=settings.synthetic_people
+        ),
+        "issue_token": IssueToken(tokens=tokens, clock=clock),
+        "mint_key": mint,
+        "rotate_key": RotateKey(keys=keys, mint=mint),
+        "revoke_key": RevokeKey(keys=keys, **kept_by),
+        "key_origins": TellKeyOrigins(**read),
+    }
 
 
 def _watching(

@@ -12,6 +12,7 @@ import strawberry
 
 from api.errors import BadInput
 from api.loaders import ByKeyLoader
+from api.schema.allowed import enters, owned
 from api.schema.booking import own_booking
 from api.schema.cursors import picture_cursor
 from api.schema.fields import After, CampaignCode, First, Info, list_size
@@ -121,7 +122,8 @@ class AvailableDay:
 
 
 @strawberry.type(
-    description="Free times, and how much of the truth they are: what no source told is never shown as none."
+    description="Free times, and how much of the truth they are: what no source told is never shown as none.",
+    directives=[owned("Availability")],
 )
 class Availability:
     as_of: datetime = strawberry.field(description="When this answer was put together.")
@@ -258,8 +260,9 @@ HoldTokenArgument = Annotated[
 @strawberry.type
 class AvailabilityQueries:
     @strawberry.field(
+        extensions=[enters("Availability")],
         description="Free times at any clinics, in any record systems, in one question. Each system has a deadline; "
-        "one that misses it is told in `sources` and delays nobody. Null only beside an error."
+        "one that misses it is told in `sources` and delays nobody. Null only beside an error.",
     )
     async def availability(
         self,

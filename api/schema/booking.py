@@ -8,6 +8,7 @@ from uuid import UUID
 import strawberry
 
 from api.messages import message
+from api.schema.allowed import enters, may_see, owned
 from api.schema.errors import ChangeRefusal  # where it is described; must come before it is used
 from api.schema.fields import Info, described_enum
 from api.schema.ids import global_id
@@ -15,6 +16,7 @@ from api.schema.node import LOOK_UPS, Node, find
 from api.schema.pages import Connection, Edge
 from api.schema.price import Price, price_on_confirmation
 from api.schema.scalars import URL
+from api.schema.signed_in import RequiresPatient
 from api.schema.source import SourceStatus
 from domain import booking as domain
 from domain import windows
@@ -83,7 +85,10 @@ class BookingStep:
     start: datetime | None = strawberry.field(description="When the visit was to begin from then on.")
 
 
-@strawberry.type(description="A patient's claim on a time, from confirmation to visit.")
+@strawberry.type(
+    description="A patient's claim on a time, from confirmation to visit.",
+    directives=[owned("Booking"), RequiresPatient()],
+)
 class Booking(Node):
     reference: str | None = strawberry.field(
         description="Short and speakable, for the phone; null for what was booked past this service, by phone say."
@@ -135,16 +140,23 @@ class Booking(Node):
         return await title_of(self.own, info.context)
 
     @strawberry.field(
-        description="Where the patient goes; null when the clinic is not, or no longer, in the catalogue."
+        extensions=[enters("Clinic")],
+        description="Where the patient goes; null when the clinic is not, or no longer, in the catalogue.",
     )
     async def clinic(self, info: Info) -> Annotated["Clinic", strawberry.lazy("api.schema.clinic")] | None:
         return await find("Clinic", info.context, self.source.slot.clinic_id)
 
-    @strawberry.field(description="What is done; null when it is not, or no longer, in the catalogue.")
+    @strawberry.field(
+        extensions=[enters("Treatment")],
+        description="What is done; null when it is not, or no longer, in the catalogue.",
+    )
     async def treatment(self, info: Info) -> Annotated["Treatment", strawberry.lazy("api.schema.treatment")] | None:
         return await find("Treatment", info.context, self.source.slot.treatment_id)
 
-    @strawberry.field(description="Who does it; null when they are not, or no longer, in the catalogue.")
+    @strawberry.field(
+        extensions=[enters("Practitioner")],
+        description="Who does it; null when they are not, or no longer, in the catalogue.",
+    )
     async def practitioner(
         self, info: Info
     ) -> Annotated["Practitioner", strawberry.lazy("api.schema.practitioner")] | None:
@@ -193,9 +205,9 @@ async def title_of(own: OwnBooking, context: "Context") -> str:
 async def own_booking(context: "Context", id: UUID) -> OwnBooking | None:
     """The signed-in patient's booking, also one that only a record system knows.
 
-    Somebody else's is as little there as one that never was.
+    Somebody else's is as little there as one that never was, and so is any for a client without the scope.
     """
-    viewer = await context.viewer()
+    viewer = await context.viewer() if may_see(context, "Booking") else None
     booking = await context.loaders.booking.load(id) if viewer else None
     if viewer is None:
         return None

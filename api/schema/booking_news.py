@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from api.schema.allowed import enters, owned
 from api.schema.booking import Booking
 from api.schema.cursors import bookings_cursor, mark_of_cursor
 from api.schema.fields import Info
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from api.context import Context
 
 
-@strawberry.type(description="One of the patient's bookings, as it is now.")
+@strawberry.type(
+    description="One of the patient's bookings, as it is now.", directives=[owned("BookingChange"), RequiresPatient()]
+)
 class BookingChange:
     cursor: str = strawberry.field(description="Give it as `after` to go on from here.")
     resync: bool = strawberry.field(
@@ -34,6 +37,7 @@ class BookingChange:
 @strawberry.type
 class BookingSubscriptions:
     @strawberry.subscription(
+        extensions=[enters("BookingChange")],
         directives=[RequiresPatient()],
         description="The signed-in patient's bookings: first all that are to come, then each that changes, by the "
         "patient, the clinic or the record system. What was booked past this service, by phone say, is told from its "

@@ -8,6 +8,7 @@ from uuid import UUID
 import strawberry
 
 from api.loaders import ClinicList
+from api.schema.allowed import enters, owned
 from api.schema.fields import After, Before, CampaignCode, First, Info, Last, described_enum, searched
 from api.schema.ids import global_id, parse_id, parse_ids
 from api.schema.image import Image
@@ -52,7 +53,7 @@ OneTreatment = Annotated[
 ]
 
 
-@strawberry.type(description="A place where patients are treated.")
+@strawberry.type(description="A place where patients are treated.", directives=[owned("Clinic")])
 class Clinic(Node):
     entity: strawberry.Private[ClinicEntity]
     slug: str = strawberry.field(description="A readable name for addresses, stable, for `clinic(slug:)`.")
@@ -102,7 +103,10 @@ class Clinic(Node):
     def rules(self, info: Info) -> BookingRules:
         return BookingRules.of(rules_of(info.context.tenant.rules, self.entity.rules))
 
-    @connection_field("What is offered here, in the group's own order. The edges carry what each takes at this clinic.")
+    @connection_field(
+        "What is offered here, in the group's own order. The edges carry what each takes at this clinic.",
+        enters("Treatment"),
+    )
     async def treatments(
         self,
         info: Info,
@@ -119,7 +123,7 @@ class Clinic(Node):
         count = loaders.treatment_count_of_clinic
         return ClinicTreatmentConnection.of(page, cursors, info.context, lambda: count.load(whole))
 
-    @connection_field("Who can be chosen here, by name.")
+    @connection_field("Who can be chosen here, by name.", enters("Practitioner"))
     async def practitioners(
         self,
         info: Info,
@@ -136,7 +140,7 @@ class Clinic(Node):
         count = loaders.practitioner_count_of_clinic
         return PractitionerConnection.of(page, cursors, info.context, lambda: count.load(whole))
 
-    @connection_field("What can be booked here and with whom.")
+    @connection_field("What can be booked here and with whom.", enters("Offer"))
     async def offers(
         self,
         info: Info,

@@ -6,10 +6,11 @@ from uuid import uuid5
 
 import strawberry
 
+from api.schema.allowed import ForOwnFrontends, owned
 from api.schema.errors import Refusable, UserError
 from api.schema.fields import Info, described_enum
 from api.schema.ids import global_id
-from api.schema.signed_in import ForPatients, signed_in
+from api.schema.signed_in import ForPatients, RequiresPatient, signed_in
 from domain import consent as domain
 from domain.consent import ConsentKind
 
@@ -25,7 +26,10 @@ described_enum(
 )
 
 
-@strawberry.type(description="One kind of consent as it stands. Every answer ever given is kept behind it.")
+@strawberry.type(
+    description="One kind of consent as it stands. Every answer ever given is kept behind it.",
+    directives=[owned("Consent"), RequiresPatient()],
+)
 class Consent:
     id: strawberry.ID = strawberry.field(description="Opaque; for caches only. The same for each answer of its kind.")
     kind: ConsentKind = strawberry.field(description="What it is about.")
@@ -67,7 +71,7 @@ class SetConsentPayload:
 @strawberry.type
 class ConsentMutations:
     @strawberry.mutation(
-        extensions=[ForPatients(), Refusable()],
+        extensions=[Refusable(), ForPatients(), ForOwnFrontends()],
         description="Give or withdraw one consent. Said again it changes nothing.",
     )
     async def set_consent(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from api.schema.allowed import ForOwnFrontends
 from api.schema.errors import Refusable, UserError
 from api.schema.fields import Info
 from api.schema.scalars import LanguageTag, PhoneNumber
@@ -68,7 +69,7 @@ def _typed(given: UpdateContactDetailsInput, context: "Context") -> Mapping[str,
 @strawberry.type
 class ContactMutations:
     @strawberry.mutation(
-        extensions=[ForPatients(), Refusable()],
+        extensions=[Refusable(), ForPatients(), ForOwnFrontends()],
         description="Change how the patient is reached. Name, birth date and number stay as the login vouches for "
         "them. What the clinic has in its own records is not changed.",
     )

@@ -12,8 +12,10 @@ from strawberry.types.base import StrawberryOptional
 from strawberry.types.lazy_type import LazyType
 
 from api.messages import local_time, message
+from api.schema.allowed import enters
 from api.schema.fields import Info, described_enum
 from api.schema.scalars import PhoneNumber
+from api.schema.signed_in import ForPatients
 from domain.refusals import (
     ChangeNotAllowed,
     ChangeRefusal,
@@ -107,7 +109,8 @@ class ChangeNotAllowedError(UserError):
 @strawberry.type(description="The patient is busy at that time.")
 class PatientDoubleBookedError(UserError):
     other: Annotated["Booking", strawberry.lazy("api.schema.booking")] | None = strawberry.field(
-        description="The patient's visit in the way; null when it cannot be shown."
+        extensions=[ForPatients(), enters("Booking")],
+        description="The patient's visit in the way; null when it cannot be shown.",
     )
     may_proceed: bool = strawberry.field(
         description="True: the tenant only warns, and `acceptDoubleBooking` goes on. False: it is final."
@@ -117,7 +120,8 @@ class PatientDoubleBookedError(UserError):
 @strawberry.type(description="The booking is not what the client believed it to be.")
 class StaleVersionError(UserError):
     current: Annotated["Booking", strawberry.lazy("api.schema.booking")] | None = strawberry.field(
-        description="As it is now, with the version to send next; null when it cannot be shown."
+        extensions=[ForPatients(), enters("Booking")],
+        description="As it is now, with the version to send next; null when it cannot be shown.",
     )
 
 

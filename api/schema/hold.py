@@ -11,6 +11,7 @@ from uuid import UUID
 import strawberry
 
 from api.errors import BadInput
+from api.schema.allowed import ForScope, enters, owned
 from api.schema.errors import Refusable, UserError
 from api.schema.fields import Info, described_enum, storable
 from api.schema.ids import parse_id
@@ -19,6 +20,7 @@ from api.schema.slot import Slot, slot_of_id
 from api.scopes import scope_of
 from api.signing import Tampered
 from domain.booking import Booking, BookingStatus
+from domain.client import Scope
 from domain.refusals import CampaignInvalid, HoldNotFound, InvalidInput, Refused, TreatmentNotOffered
 from domain.usecases.sign_in import Viewer
 from domain.usecases.take_hold import HoldRequest
@@ -44,7 +46,8 @@ described_enum(
 
 @strawberry.type(
     description="A time kept for a visitor who signs in and decides. Whoever shows its token may use it, until a "
-    "patient has signed in with it; then only that patient."
+    "patient has signed in with it; then only that patient.",
+    directives=[owned("Hold")],
 )
 class Hold:
     token: str = strawberry.field(description="Opaque; keep it over the login and give it to `confirmBooking`.")
@@ -188,7 +191,8 @@ async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
 @strawberry.type
 class HoldQueries:
     @strawberry.field(
-        description="The hold behind a token, after a login redirect say; null once it has lapsed or become a booking."
+        extensions=[enters("Hold")],
+        description="The hold behind a token, after a login redirect say; null once it has lapsed or become a booking.",
     )
     async def hold(
         self, info: Info, token: Annotated[str, strawberry.argument(description="What `holdSlot` gave out.")]
@@ -207,7 +211,7 @@ class HoldQueries:
 @strawberry.type
 class HoldMutations:
     @strawberry.mutation(
-        extensions=[Refusable()],
+        extensions=[Refusable(), ForScope(Scope.BOOK)],
         description="Keep a time while the visitor signs in and decides. The record system is asked again first; when "
         "somebody was faster, `SlotTakenError` carries the nearest free times. Needs no login.",
     )
@@ -217,7 +221,7 @@ class HoldMutations:
         return HoldSlotPayload(hold=await hold_slot(info.context, input))
 
     @strawberry.mutation(
-        extensions=[Refusable()],
+        extensions=[Refusable(), ForScope(Scope.BOOK)],
         description="Let go of a held time, so that others can have it. Doing it twice is no error.",
     )
     async def release_hold(

@@ -8,6 +8,7 @@ from uuid import UUID
 import strawberry
 
 from api.errors import BadInput
+from api.schema.allowed import may_see
 from api.schema.ids import split_id
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ async def node(context: "Context", id: str) -> Node | None:
     type_name, uuid = split_id(id)
     if type_name not in LOOK_UPS:
         raise BadInput("Nothing of this id's type can be fetched by id.")
-    return await find(type_name, context, uuid)
+    return await find(type_name, context, uuid) if may_see(context, type_name) else None
 
 
 async def nodes(context: "Context", ids: list[strawberry.ID]) -> list[Node | None]:

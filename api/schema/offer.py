@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from api.schema.allowed import enters, owned
 from api.schema.fields import CampaignCode, Info
 from api.schema.ids import global_id, parse_ids
 from api.schema.node import LOOK_UPS, Node, there
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from api.schema.clinic import Clinic
 
 
-@strawberry.type(description="One treatment by one practitioner at one clinic: the smallest thing that can be booked.")
+@strawberry.type(
+    description="One treatment by one practitioner at one clinic: the smallest thing that can be booked.",
+    directives=[owned("Offer")],
+)
 class Offer(Node):
     entity: strawberry.Private[OfferEntity]
     duration: timedelta = strawberry.field(description="How long a visit lasts with this practitioner.")
@@ -32,15 +36,18 @@ class Offer(Node):
         description="A page of the clinic's own where this is booked instead; null when it is booked here."
     )
 
-    @strawberry.field(description="Where the visit takes place.")
+    @strawberry.field(extensions=[enters("Clinic")], description="Where the visit takes place.")
     async def clinic(self, info: Info) -> Annotated["Clinic", strawberry.lazy("api.schema.clinic")]:
         return await there("Clinic", info.context, self.entity.clinic_id)
 
-    @strawberry.field(description="What is done for the patient.")
+    @strawberry.field(extensions=[enters("Treatment")], description="What is done for the patient.")
     async def treatment(self, info: Info) -> Treatment:
         return await there("Treatment", info.context, self.entity.treatment_id)
 
-    @strawberry.field(description="Who treats the patient, as somebody who works at this offer's clinic.")
+    @strawberry.field(
+        extensions=[enters("Practitioner")],
+        description="Who treats the patient, as somebody who works at this offer's clinic.",
+    )
     async def practitioner(self, info: Info) -> Practitioner:
         return await there("Practitioner", info.context, self.entity.practitioner_id)
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import strawberry
 
 from api.messages import local_time, message
+from api.schema.allowed import ForOwnFrontends
 from api.schema.errors import Refusable, UserError
 from api.schema.fields import Info
 from api.schema.hold import checked_key, input_hash
@@ -67,7 +68,7 @@ class EraseMyDataPayload:
 @strawberry.type
 class OwnDataMutations:
     @strawberry.mutation(
-        extensions=[ForPatients(), Refusable()],
+        extensions=[Refusable(), ForPatients(), ForOwnFrontends()],
         description="Prepare everything that is kept of the patient here, machine-readable. What clinics have in "
         "their own records is told by them.",
     )
@@ -88,7 +89,7 @@ class OwnDataMutations:
         return RequestDataExportPayload(download_url=_url(context, export.id))
 
     @strawberry.mutation(
-        extensions=[ForPatients(), Refusable()],
+        extensions=[Refusable(), ForPatients(), ForOwnFrontends()],
         description="Erase the patient: who they are, what they agreed to, what they held and wrote, and every "
         "sign-in. Bookings stay as times that were used, nobody's. Visits still to come are not cancelled by it.",
     )

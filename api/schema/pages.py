@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import strawberry
 
 from api.errors import BadInput
+from api.schema.allowed import ForScope
 from api.schema.fields import Cost, list_size
 from api.signing import Signer, Tampered
 from domain.pages import Key, Page, PageRequest
@@ -136,9 +137,9 @@ class CountedConnection(Connection[N, E]):
         return await self.count()
 
 
-def connection_field(description: str, *, weight: str | None = None) -> Any:
-    """A field that answers a connection, with its size and cost printed beside it."""
+def connection_field(description: str, rule: ForScope, *, weight: str | None = None) -> Any:
+    """A field that answers a connection, with its rule, size and cost printed beside it."""
     directives: list[object] = [list_size()]
     if weight:
         directives.append(Cost(weight=weight))
-    return strawberry.field(description=description, directives=directives)
+    return strawberry.field(description=description, directives=directives, extensions=[rule])

@@ -7,6 +7,7 @@ from uuid import UUID
 import strawberry
 
 from api.errors import BadInput
+from api.schema.allowed import owned
 from api.schema.fields import described_enum
 from api.schema.ids import global_id
 from api.schema.node import LOOK_UPS, Node
@@ -33,7 +34,9 @@ described_enum(
 )
 
 
-@strawberry.type(description="A part of the country or town that the group sorts its clinics under.")
+@strawberry.type(
+    description="A part of the country or town that the group sorts its clinics under.", directives=[owned("Area")]
+)
 class Area(Node):
     name: str = strawberry.field(description="In the reader's language, else in one it exists in.")
     sort_key: int = strawberry.field(description="The group's own order: the lowest comes first.")

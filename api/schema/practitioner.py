@@ -6,6 +6,7 @@ from uuid import UUID
 
 import strawberry
 
+from api.schema.allowed import enters, owned
 from api.schema.fields import Info
 from api.schema.ids import global_id, parse_ids
 from api.schema.image import Image
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 
 @strawberry.type(
-    description="Somebody who treats patients at one clinic. Who works at two clinics appears twice, once at each."
+    description="Somebody who treats patients at one clinic. Who works at two clinics appears twice, once at each.",
+    directives=[owned("Practitioner")],
 )
 class Practitioner(Node):
     clinic_id: strawberry.Private[UUID]
@@ -40,7 +42,10 @@ class Practitioner(Node):
         description="What the person does and cares for, in words for patients; null when nobody wrote it."
     )
 
-    @strawberry.field(description="Where these hours are worked: the person's other clinics are other practitioners.")
+    @strawberry.field(
+        extensions=[enters("Clinic")],
+        description="Where these hours are worked: the person's other clinics are other practitioners.",
+    )
     async def clinic(self, info: Info) -> Annotated["Clinic", strawberry.lazy("api.schema.clinic")]:
         return await there("Clinic", info.context, self.clinic_id)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import strawberry
 
 from api.errors import BadInput
+from api.schema.allowed import ForScopeOfType, enters
 from api.schema.clinic import Clinic, ClinicConnection, ClinicFilter
 from api.schema.fields import After, Before, CampaignCode, First, Info, Last, storable
 from api.schema.node import MOST_NODES, Node, node, nodes
@@ -24,15 +25,19 @@ Narrowed = strawberry.argument(description="What to narrow the list by; without 
 @strawberry.type
 class CatalogueQueries:
     @strawberry.field(
+        extensions=[ForScopeOfType()],
         description="The thing behind an id; null when there is none or the viewer may not see it. A malformed id, or "
-        "one of a type that cannot be fetched, is `BAD_USER_INPUT`."
+        "one of a type that cannot be fetched, is `BAD_USER_INPUT`.",
     )
     async def node(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="As some `id` field gave it.")]
     ) -> Node | None:
         return await node(info.context, id)
 
-    @strawberry.field(description="The things behind many ids, in their order, with null where `node` answers null.")
+    @strawberry.field(
+        extensions=[ForScopeOfType()],
+        description="The things behind many ids, in their order, with null where `node` answers null.",
+    )
     async def nodes(
         self,
         info: Info,
@@ -44,17 +49,23 @@ class CatalogueQueries:
         return await nodes(info.context, ids)
 
     @strawberry.field(
-        description="The group of clinics that this request is for: by host name, API key or the X-Tenant header."
+        extensions=[enters("Tenant")],
+        description="The group of clinics that this request is for: by host name, API key or the X-Tenant header.",
     )
     def tenant(self, info: Info) -> Tenant:
         return Tenant.of(info.context.tenant, info.context)
 
-    @strawberry.field(description="The areas that clinics are listed under, in the group's own order.")
+    @strawberry.field(
+        extensions=[enters("Area")],
+        description="The areas that clinics are listed under, in the group's own order.",
+    )
     async def areas(self, info: Info) -> list[Area]:
         context = info.context
         return [Area.of(area, context) for area in await context.catalogue.areas(context.tenant.id)]
 
-    @connection_field("The group's clinics, also those that cannot be booked online.", weight=ROOT_LIST_COST)
+    @connection_field(
+        "The group's clinics, also those that cannot be booked online.", enters("Clinic"), weight=ROOT_LIST_COST
+    )
     async def clinics(
         self,
         info: Info,
@@ -81,7 +92,9 @@ class CatalogueQueries:
         page = await catalogue.clinics(tenant_id, where, request)
         return ClinicConnection.of(page, cursors, context, lambda: catalogue.count_clinics(tenant_id, where))
 
-    @strawberry.field(description="One clinic; null when the group has none of that name.")
+    @strawberry.field(
+        extensions=[enters("Clinic")], description="One clinic; null when the group has none of that name."
+    )
     async def clinic(
         self,
         info: Info,
@@ -95,6 +108,7 @@ class CatalogueQueries:
 
     @connection_field(
         "What somebody offers somewhere, in the group's own order: for choosing the treatment before the clinic.",
+        enters("Treatment"),
         weight=ROOT_LIST_COST,
     )
     async def treatments(
@@ -114,7 +128,10 @@ class CatalogueQueries:
         page = await catalogue.treatments(tenant_id, where, request)
         return TreatmentConnection.of(page, cursors, context, lambda: catalogue.count_treatments(tenant_id, where))
 
-    @strawberry.field(description="One treatment; null when nobody in the group offers one by that code.")
+    @strawberry.field(
+        extensions=[enters("Treatment")],
+        description="One treatment; null when nobody in the group offers one by that code.",
+    )
     async def treatment(
         self,
         info: Info,
@@ -126,7 +143,9 @@ class CatalogueQueries:
         found = await info.context.loaders.treatment_by_code.load(_named("code", code))
         return Treatment.of(found, info.context) if found else None
 
-    @connection_field("Those whom patients may choose, at all clinics, by name.", weight=ROOT_LIST_COST)
+    @connection_field(
+        "Those whom patients may choose, at all clinics, by name.", enters("Practitioner"), weight=ROOT_LIST_COST
+    )
     async def practitioners(
         self,
         info: Info,
@@ -147,6 +166,7 @@ class CatalogueQueries:
 
     @connection_field(
         "What can be booked, where, with whom: the relation between the three, which a frontend preloads in one call.",
+        enters("Offer"),
         weight=ROOT_LIST_COST,
     )
     async def offers(

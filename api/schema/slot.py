@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import strawberry
 
 from api.errors import BadInput
+from api.schema.allowed import enters
 from api.schema.fields import Info
 from api.schema.node import there
 from api.schema.price import Price, price_on_treatments
@@ -85,15 +86,18 @@ class Slot:
             source=slot,
         )
 
-    @strawberry.field(description="Where the patient goes.")
+    @strawberry.field(extensions=[enters("Clinic")], description="Where the patient goes.")
     async def clinic(self, info: Info) -> Annotated["Clinic", strawberry.lazy("api.schema.clinic")]:
         return await there("Clinic", info.context, self.source.clinic_id)
 
-    @strawberry.field(description="What is done at the visit.")
+    @strawberry.field(extensions=[enters("Treatment")], description="What is done at the visit.")
     async def treatment(self, info: Info) -> Annotated["Treatment", strawberry.lazy("api.schema.treatment")]:
         return await there("Treatment", info.context, self.source.treatment_id)
 
-    @strawberry.field(description="Who does it; with `anyPractitioner`, the one whose turn it is.")
+    @strawberry.field(
+        extensions=[enters("Practitioner")],
+        description="Who does it; with `anyPractitioner`, the one whose turn it is.",
+    )
     async def practitioner(self, info: Info) -> Annotated["Practitioner", strawberry.lazy("api.schema.practitioner")]:
         return await there("Practitioner", info.context, self.source.practitioner_id)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from api.errors import RateLimited
+from api.schema.allowed import enters, owned
 from api.schema.availability import Availability, AvailabilitySearch, searched_for
 from api.schema.cursors import digest_of_cursor, picture_cursor
 from api.schema.fields import Info, list_size
@@ -35,7 +36,9 @@ class Shown:
     search: Search
 
 
-@strawberry.type(description="What is different among the free times that a search finds.")
+@strawberry.type(
+    description="What is different among the free times that a search finds.", directives=[owned("SlotChanges")]
+)
 class SlotChanges:
     cursor: str = strawberry.field(description="Give it as `after` to go on from here.")
     resync: bool = strawberry.field(
@@ -75,8 +78,9 @@ class SlotChanges:
 @strawberry.type
 class SlotSubscriptions:
     @strawberry.subscription(
+        extensions=[enters("SlotChanges")],
         description="Free times as they come and go in every record system: what opened and what was taken among the "
-        "times that the search finds. Without `after` the first event is the whole picture."
+        "times that the search finds. Without `after` the first event is the whole picture.",
     )
     async def slot_changes(
         self,

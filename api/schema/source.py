@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from api.schema.allowed import enters
 from api.schema.fields import Info, described_enum
 from api.schema.node import find
 from domain import availability as domain
@@ -47,7 +48,9 @@ class SourceStatus:
             clinic_ids=status.clinic_ids,
         )
 
-    @strawberry.field(description="The clinics of the question whose calendars this system keeps.")
+    @strawberry.field(
+        extensions=[enters("Clinic")], description="The clinics of the question whose calendars this system keeps."
+    )
     async def clinics(self, info: Info) -> list[Annotated["Clinic", strawberry.lazy("api.schema.clinic")]]:
         found = await asyncio.gather(*(find("Clinic", info.context, id) for id in self.clinic_ids))
         return [clinic for clinic in found if clinic is not None]

@@ -8,6 +8,7 @@ import strawberry
 
 from api.errors import BadInput
 from api.return_to import return_to_allowed
+from api.schema.allowed import owned
 from api.schema.fields import Info, described_enum
 from api.schema.ids import global_id
 from api.schema.image import Image
@@ -144,7 +145,10 @@ class IdentityProvider:
         return cls(id=strawberry.ID(provider.id), name=name)
 
 
-@strawberry.type(description="A group of clinics that books through one front. Nothing is shared between two groups.")
+@strawberry.type(
+    description="A group of clinics that books through one front. Nothing is shared between two groups.",
+    directives=[owned("Tenant")],
+)
 class Tenant(Node):
     name: str = strawberry.field(description="What patients know the group by.")
     slug: str = strawberry.field(description="A readable name, stable; it is what the X-Tenant header takes.")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from api.schema.allowed import owned
 from api.schema.fields import searched
 from api.schema.ids import global_id, parse_ids
 from api.schema.node import LOOK_UPS, Node
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from api.context import Context
 
 
-@strawberry.type(description="Something that can be done for a patient, the same at every clinic of the group.")
+@strawberry.type(
+    description="Something that can be done for a patient, the same at every clinic of the group.",
+    directives=[owned("Treatment")],
+)
 class Treatment(Node):
     code: str = strawberry.field(
         description="The group's own name for it, shared by all its record systems, and stable: for links and for "

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from api.schema.allowed import enters, owned
 from api.schema.booking import Booking, PatientBookingConnection
 from api.schema.consent import Consent
 from api.schema.fields import After, Before, First, Info, Last, described_enum, list_size
 from api.schema.ids import global_id
 from api.schema.pages import MOST_OF_PATIENT, Cursors
 from api.schema.scalars import LanguageTag
+from api.schema.signed_in import RequiresPatient
 from api.schema.source import SourceStatus
 from domain import patient as domain
 from domain.consent import ConsentKind
@@ -37,7 +39,10 @@ described_enum(
 )
 
 
-@strawberry.type(description="Who is treated, as the identity provider vouches for them.")
+@strawberry.type(
+    description="Who is treated, as the identity provider vouches for them.",
+    directives=[owned("Patient"), RequiresPatient()],
+)
 class Patient:
     id: strawberry.ID = strawberry.field(description="Opaque; for caches only, a patient cannot be fetched by it.")
     name: str = strawberry.field(description="The full name, as it stands with the identity provider.")
@@ -65,7 +70,10 @@ class Patient:
         )
 
 
-@strawberry.type(description="The signed-in patient's own corner. Nobody else's is ever shown.")
+@strawberry.type(
+    description="The signed-in patient's own corner. Nobody else's is ever shown.",
+    directives=[owned("Viewer"), RequiresPatient()],
+)
 class Viewer:
     id: strawberry.ID = strawberry.field(description="Opaque; for caches only.")
     patient: Patient = strawberry.field(description="Who is signed in.")
@@ -84,6 +92,7 @@ class Viewer:
         )
 
     @strawberry.field(
+        extensions=[enters("Booking")],
         description="What the patient has booked, holds left out: through this service, and whatever else the record "
         "systems have under the national number, by phone say, for a year back. A record system that does not answer "
         "hides nothing that was booked here. At most 50 a page.",
@@ -124,6 +133,8 @@ async def viewer_of(context: "Context") -> Viewer | None:
 
 @strawberry.type
 class ViewerQueries:
-    @strawberry.field(description="The signed-in patient; null when nobody is signed in.")
+    @strawberry.field(
+        extensions=[enters("Viewer")], description="The signed-in patient; null when nobody is signed in."
+    )
     async def viewer(self, info: Info) -> Viewer | None:
         return await viewer_of(info.context)

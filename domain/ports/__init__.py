@@ -2,6 +2,7 @@
 
 from domain.ports.bookings import BookingReads, Bookings, StaleBooking, Turn
 from domain.ports.catalogue import Catalogue, Offering
+from domain.ports.clients import ApiKeys, FoundKey, KeyOrigins, KeyReads, SystemToken, SystemTokens, TokenUnreadable
 from domain.ports.ehr import (
     AppointmentState,
     Ehr,
@@ -56,6 +57,7 @@ __all__ = [
     "DELIVER",
     "EVERY_TENANT",
     "LET_GO",
+    "ApiKeys",
     "AppointmentState",
     "AuditFilter",
     "AuditLog",
@@ -86,11 +88,14 @@ __all__ = [
     "FeedReads",
     "Feeds",
     "Found",
+    "FoundKey",
     "Hook",
     "Idempotency",
     "Job",
     "JobReads",
     "Jobs",
+    "KeyOrigins",
+    "KeyReads",
     "KeyReport",
     "Keys",
     "Limiter",
@@ -114,7 +119,10 @@ __all__ = [
     "Shelved",
     "StaleBooking",
     "StartWork",
+    "SystemToken",
+    "SystemTokens",
     "TimesCache",
+    "TokenUnreadable",
     "Traces",
     "Turn",
     "UnitOfWork",

@@ -17,6 +17,7 @@ from domain.clinic import Clinic
 from domain.events import Event
 from domain.patient import Identity, Patient
 from domain.ports.bookings import Bookings
+from domain.ports.clients import ApiKeys
 from domain.ports.jobs import Jobs
 from domain.ports.keys import Keys
 from domain.ports.news import Feeds
@@ -119,6 +120,8 @@ class UnitOfWork(Protocol):
     def feeds(self) -> Feeds: ...
     @property
     def jobs(self) -> Jobs: ...
+    @property
+    def api_keys(self) -> ApiKeys: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

@@ -15,7 +15,11 @@ from domain.usecases.hear_notification import HearNotification
 from domain.usecases.hold_in_ehr import LetGo
 from domain.usecases.hold_slot import HoldSlot
 from domain.usecases.import_catalogue import ImportCatalogue
+from domain.usecases.issue_token import IssueToken
 from domain.usecases.keep_hold import ExpireHolds, ReleaseHold, RenewHold
+from domain.usecases.keep_keys import MintKey, RevokeKey, RotateKey
+from domain.usecases.key_origins import TellKeyOrigins
+from domain.usecases.know_client import KnowClient
 from domain.usecases.news import ForgetChanges, News
 from domain.usecases.prepare_export import PrepareExport
 from domain.usecases.read_audit import ReadAudit
@@ -67,3 +71,9 @@ class UseCases:
     erase_patient: ErasePatient
     read_audit: ReadAudit
     import_catalogue: ImportCatalogue
+    know_client: KnowClient
+    issue_token: IssueToken
+    mint_key: MintKey
+    rotate_key: RotateKey
+    revoke_key: RevokeKey
+    key_origins: TellKeyOrigins

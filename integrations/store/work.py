@@ -11,6 +11,7 @@ from domain.changes import Change, Heard
 from domain.events import Event
 from domain.ports import DELIVER, Clock
 from integrations.clock import SystemClock
+from integrations.store.api_keys import SqlApiKeys
 from integrations.store.audit import SqlAuditLog, add_audit
 from integrations.store.bookings import SqlBookings
 from integrations.store.catalogue_writes import SqlCatalogueWrites
@@ -62,6 +63,7 @@ class SqlWork:
         self.idempotency = SqlIdempotency(connection)
         self.catalogue = SqlCatalogueWrites(connection)
         self.feeds = SqlFeeds(connection)
+        self.api_keys = SqlApiKeys(connection)
         self.outbox = SqlOutbox(connection)
         self.consents = SqlConsents(connection)
         self.exports = SqlDataExports(connection, self.sealing)

@@ -1,6 +1,6 @@
 """Keys of each tenant's own, and people that are sealed by them.
 
-Revision 0007, after 0004. The columns that held people in the clear stay until all is sealed: `migrate` empties them,
+Revision 0007, after 0006. The columns that held people in the clear stay until all is sealed: `migrate` empties them,
 and a later version drops them. There is no way back from what is sealed: SQL cannot open it, and to drop it would lose
 people.
 """
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0006"
 
 SEALED = (("patient", "person_sealed"), ("booking", "words_sealed"), ("booking", "sms_to_sealed"))
 

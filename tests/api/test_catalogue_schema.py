@@ -26,6 +26,7 @@ from api.schema.root_catalogue import CatalogueQueries
 from api.schema.scalars import SCALARS
 from api.signing import Signer, to_text
 from domain.catalogue import CatalogueImport, Seed
+from domain.client import OWN_CLIENT
 from domain.clinic import Address, Area, Clinic, GeoPoint, Image, OpeningHours, Weekday
 from domain.endpoint import Dialect, Endpoint
 from domain.offer import Offer, Price
@@ -155,6 +156,7 @@ class Api:
     async def __call__(self, query: str, tenant: Tenant = TENANT, language: str = "en", **variables: Any) -> Any:
         self.statements = 0
         context: Any = SimpleNamespace(
+            caller=OWN_CLIENT,
             tenant=tenant,
             languages=(language, "nb"),
             catalogue=self.catalogue,
@@ -435,6 +437,6 @@ def test_the_printed_schema_keeps_to_the_sketch() -> None:
     assert "directive @cost(weight: String!) on" in printed
     assert '@listSize(assumedSize: Int = 20, slicingArguments: [String!] = ["first", "last"]' in printed
     assert re.search(r"\): ClinicConnection! @listSize @cost", printed)
-    assert re.search(r"\): ClinicTreatmentConnection! @listSize\n", printed)
+    assert re.search(r"\): ClinicTreatmentConnection! @listSize @requiresScope", printed)
     assert "= null" not in printed
     assert printed.count("@specifiedBy") == printed.count("\nscalar ")

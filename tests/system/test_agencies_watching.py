@@ -1,0 +1,151 @@
+"""Open sockets and event streams end with the key they were opened with: revoked, expired, or a token's own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from sqlalchemy import update
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from api.settings import Settings
+from domain.api_key import KeyText
+from domain.client import Scope
+from integrations.store.engine import open_engine
+from integrations.store.tables_clients import API_KEY
+from tests.agencies import TENANT, minted, revoked
+from tests.api.searching import search_for
+from tests.living import Client, Town, over_http, running
+from tests.system.watching import PATIENCE, SLOTS
+
+SOON = {"recheck_seconds": 0.2, "api_key_seconds": 0.2}
+
+
+@asynccontextmanager
+async def open_socket(
+    url: str, payload: dict[str, str], *, headers: dict[str, str] | None = None
+) -> AsyncIterator[ClientConnection]:
+    address = url.replace("http", "ws", 1) + "/graphql"
+    protocols: Any = ["graphql-transport-ws"]
+    async with connect(address, subprotocols=protocols, max_size=2**24, additional_headers=headers) as socket:
+        await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+        yield socket
+
+
+async def next_of(socket: ClientConnection, kind: str) -> dict[str, Any]:
+    async with asyncio.timeout(PATIENCE):
+        message: dict[str, Any] = json.loads(await socket.recv())
+    assert message["type"] == kind, message
+    return message
+
+
+async def closing_code(socket: ClientConnection) -> int | None:
+    async with asyncio.timeout(PATIENCE):
+        try:
+            while True:
+                await socket.recv()
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+
+
+async def watch(socket: ClientConnection, search: dict[str, Any]) -> None:
+    await next_of(socket, "connection_ack")
+    body = {"query": SLOTS, "variables": {"search": search}}
+    await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": body}))
+    assert "errors" not in (await next_of(socket, "next"))["payload"]
+
+
+async def expired(settings: Settings, key: KeyText) -> None:
+    engine = open_engine(settings.database_url)
+    async with engine.begin() as connection:
+        await connection.execute(
+            update(API_KEY).where(API_KEY.c.key_id == key.key_id).values(expires_at=datetime.now(UTC))
+        )
+    await engine.dispose()
+
+
+async def test_sockets_end_with_their_key(town: Town, sqlite_filled_url: str, tmp_path: Path) -> None:
+    settings = town.settings(sqlite_filled_url, **SOON)
+    lost, old, tokens = [await minted(settings) for _ in range(3)]
+    with running(settings, tmp_path / "log") as server:
+        async with over_http(server.url) as client:
+            client.http.headers["X-Tenant"] = TENANT
+            search = await search_for(client)
+            path = f"/{TENANT}/1.0/R4/auth/system-token"
+            token = (await client.http.post(path, headers={"X-ApiKey": tokens.text})).json()["access_token"]
+        async with (
+            open_socket(server.url, {"X-ApiKey": lost.text}) as by_key,
+            open_socket(server.url, {"x-tenant": TENANT}, headers={"X-ApiKey": old.text}) as by_header,
+            open_socket(server.url, {"Authorization": f"Bearer {token}"}) as by_token,
+            open_socket(server.url, {"X-Tenant": TENANT}) as unnamed,
+        ):
+            for socket in (by_key, by_header, by_token, unnamed):
+                await watch(socket, search)
+            await revoked(settings, lost)
+            assert await closing_code(by_key) == 4403
+            await expired(settings, old)
+            assert await closing_code(by_header) == 4403
+            await revoked(settings, tokens)
+            assert await closing_code(by_token) == 4403
+            await unnamed.send(json.dumps({"type": "ping"}))
+            await next_of(unnamed, "pong")
+        for payload in ({"X-ApiKey": lost.text}, {"Authorization": f"Bearer {token}"}, {"X-ApiKey": "itb_typo"}):
+            async with open_socket(server.url, payload) as socket:
+                assert await closing_code(socket) == 4403
+
+
+async def test_a_stream_of_events_ends_with_its_key(town: Town, sqlite_filled_url: str, tmp_path: Path) -> None:
+    settings = town.settings(sqlite_filled_url, **SOON)
+    key = await minted(settings)
+    with running(settings, tmp_path / "log") as server:
+        async with over_http(server.url) as client:
+            client.http.headers["X-ApiKey"] = key.text
+            body = {"query": SLOTS, "variables": {"search": await search_for(client)}}
+            asked = client.http.stream("POST", "/graphql", json=body, headers={"Accept": "text/event-stream"})
+            async with asked as answer, asyncio.timeout(PATIENCE):
+                told = await _until_it_ends(answer, settings, key)
+    assert "slotChanges" in told[0]
+    assert "UNAUTHENTICATED" in told[-2] and "event: complete" in told[-1]
+
+
+async def _until_it_ends(answer: httpx2.Response, settings: Settings, key: KeyText) -> list[str]:
+    """Every event; the key is revoked after the first one."""
+    seen = ""
+    async for text in answer.aiter_text():
+        if "slotChanges" not in seen and "slotChanges" in (seen := seen + text):
+            await revoked(settings, key)
+        elif "slotChanges" in seen:
+            seen += text
+        if "event: complete" in seen:
+            break
+    return [event for event in seen.split("\n\n") if event.strip().strip(":").strip()]
+
+
+async def test_what_a_key_may_not_watch_is_refused_and_the_socket_stays(
+    town: Town, sqlite_filled_url: str, tmp_path: Path
+) -> None:
+    """One who may asks for the same at the same time: what is shared is shared among those with the same scopes."""
+    settings = town.settings(sqlite_filled_url, **SOON)
+    names, everything = await minted(settings, scopes=frozenset({Scope.FIND})), await minted(settings)
+    with running(settings, tmp_path / "log") as server:
+        async with over_http(server.url) as client:
+            client.http.headers["X-ApiKey"] = everything.text
+            search = await search_for(Client(client.http))
+        async with (
+            open_socket(server.url, {"X-ApiKey": everything.text}) as may,
+            open_socket(server.url, {"X-ApiKey": names.text}) as may_not,
+        ):
+            await watch(may, search)
+            await next_of(may_not, "connection_ack")
+            body = {"query": SLOTS, "variables": {"search": search}}
+            await may_not.send(json.dumps({"id": "1", "type": "subscribe", "payload": body}))
+            answer = (await next_of(may_not, "next"))["payload"]
+            assert {error["extensions"]["code"] for error in answer["errors"]} == {"FORBIDDEN"}
+            assert answer["data"] is None
+            await may_not.send(json.dumps({"type": "ping"}))
+            await next_of(may_not, "pong")

@@ -1,0 +1,97 @@
+"""`python -m api key`: an operator makes, replaces, revokes and lists keys, and is told in one line what is wrong."""
+
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+
+from api.bootstrap import order_key
+from api.bootstrap.house import KeyNotMade
+from api.keys import OrderUnclear, read_order
+from domain.api_key import KeyText
+from tests.agencies import TENANT
+from tests.commands import run
+from tests.living import Town
+from tests.test_commands import NEEDED, told_in_one_line
+
+
+def key(url: str, *order: str, **more: object) -> subprocess.CompletedProcess[str]:
+    return run("key", *order, **{**NEEDED, "database_url": url, "log_level": "warning", **more})
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> Sequence[str]:
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def shown(done: subprocess.CompletedProcess[str]) -> KeyText:
+    return KeyText.parsed(lines(done)[0])
+
+
+def test_a_key_is_made_replaced_revoked_and_listed(sqlite_filled_url: str) -> None:
+    url, find = sqlite_filled_url, "system/$find.read"
+    made = key(url, "mint", TENANT, "fysio", "--scope", find, "--origin", "https://Booking.example:443/", "--rate", "7")
+    first = shown(made)
+    assert first.kind == "live" and "not shown again" in made.stdout
+    replaced = key(url, "rotate", first.key_id)
+    second = shown(replaced)
+    assert f"The old key {first.key_id} counts until " in replaced.stdout
+    assert lines(key(url, "revoke", second.key_id))[0].startswith(f"The key {second.key_id} is revoked")
+    head, *rows = [line.split("  ") for line in lines(key(url, "list", TENANT))]
+    told = {row[0]: " ".join(filter(None, row[1:])).split() for row in rows}
+    assert head[0] == "KEY ID" and told.keys() == {first.key_id, second.key_id}
+    assert told[first.key_id][:4] == ["fysio", "live", f"…{first.last_four}", "expires"]
+    assert told[second.key_id][:4] == ["fysio", "live", f"…{second.last_four}", "revoked"]
+    assert all(row[-4:] == ["never", "7/min", find, "https://booking.example"] for row in told.values())
+    assert first.text not in str(told) and second.text not in str(told)
+
+
+UNCLEAR = {
+    (): "usage: python -m api key mint",
+    ("forge",): "invalid choice",
+    ("mint", TENANT): "agency",
+    ("mint", TENANT, "Fysio AS"): "an agency is named by",
+    ("mint", TENANT, "fysio", "--scope", "everything"): "no such scope; there are system/Organization.read, ",
+    ("mint", TENANT, "fysio", "--rate", "0"): "a rate is",
+    ("mint", TENANT, "fysio", "--origin", "booking.example"): "an origin is",
+    ("mint", TENANT, "fysio", "--origin", "https://a.example/path"): "an origin is",
+    ("mint", TENANT, "fysio", "--origin", "https://*.example"): "an origin is",
+    ("mint", TENANT, "fysio", "--origin", "https://me@a.example"): "an origin is",
+    ("mint", TENANT, "fysio", "--origin", "null"): "an origin is",
+    ("revoke", "itb_live_nobodys0_secret"): "a key's id is the eight letters and digits",
+}
+
+
+@pytest.mark.parametrize("order", UNCLEAR, ids=str)
+def test_an_order_that_cannot_be_meant_is_told_without_being_repeated(order: Sequence[str]) -> None:
+    with pytest.raises(OrderUnclear) as told:
+        read_order(order)
+    assert UNCLEAR[tuple(order)] in str(told.value)
+    assert "nobodys0" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("order", "told"),
+    [
+        (("mint", "nowhere", "fysio"), "no tenant is called nowhere"),
+        (("list", "nowhere"), "no tenant is called nowhere"),
+        (("rotate", "nobodys0"), "no key that stands has the id nobodys0"),
+        (("revoke", "nobodys0"), "no key that is not revoked yet has the id nobodys0"),
+        (("mint", TENANT, "fysio", "--test"), "ITB_SYNTHETIC_PEOPLE"),
+    ],
+    ids=str,
+)
+async def test_what_cannot_be_done_is_told(town: Town, sqlite_filled_url: str, order: Sequence[str], told: str) -> None:
+    settings = town.settings(sqlite_filled_url, synthetic_people=False)
+    with pytest.raises(KeyNotMade, match=told):
+        await order_key(settings, read_order(order))
+
+
+def test_both_are_one_line_of_the_command(sqlite_filled_url: str) -> None:
+    assert "usage: python -m api key" in told_in_one_line(run("key", **NEEDED))
+    assert told_in_one_line(key(sqlite_filled_url, "list", "nowhere")) == "itb: no tenant is called nowhere"
+
+
+async def test_a_test_key_is_made_where_synthetic_people_are(town: Town, sqlite_filled_url: str) -> None:
+    made = await order_key(town.settings(sqlite_filled_url), read_order(("mint", TENANT, "fysio", "--test")))
+    assert KeyText.parsed(made[0]).kind == "test"
