@@ -39,6 +39,8 @@ from domain.ports import BookingReads, Catalogue, Clock, JobReads, KeyReads
 from domain.tenant import Tenant
 from domain.usecases import UseCases
 
+VARY = "Accept-Language, Authorization, Cookie, X-ApiKey, X-Tenant"
+
 COLLECT_AFTER = 50_000
 """New objects until the youngest are looked through; an answer of thousands of times makes as many and keeps none."""
 
@@ -68,11 +70,9 @@ class House:
         """Counts one operation. Raises `BadInput` for an unknown tenant, `Unauthenticated` for a key or token that is
         not valid, `Forbidden` for a key that may not be used so and a cookie that a page elsewhere sent along,
         `RateLimited` for one operation too many."""
-        headers, caller = request.headers, await self._caller(request)
-        tenant, client = caller.tenant, caller.client
-        languages = wanted_languages(headers.get("accept-language"), tenant.languages, tenant.default_language)
-        response.headers["Content-Language"] = languages[0]
-        response.headers["Vary"] = "Accept-Language, Authorization, Cookie, X-ApiKey, X-Tenant"
+        caller, agent = await self._caller(request), request.headers.get("user-agent", "")
+        tenant, client, languages = caller.tenant, caller.client, _languages(request, caller.tenant)
+        response.headers.update({"Content-Language": languages[0], "Vary": VARY})
         await self.cross_site.check(request, tenant, languages)
         asking, address = await self._asking(request, caller, languages), self.limits.address(request)
         readable_by(request.scope, tenant, None if client.is_own else client.origins)
@@ -87,7 +87,7 @@ class House:
             signer=self.signer,
             clock=self.clock,
             use=self.use,
-            visitor=self.limits.pseudonym(f"{address} {headers.get('user-agent', '')}"),
+            visitor=self.limits.pseudonym(f"{address} {agent}"),
             request_id=request_id,
             find_viewer=asking.viewer,
             signed_in_until=asking.signed_in_until,
@@ -183,6 +183,10 @@ def _around(house: House) -> list[Middleware]:
         Middleware(SecurityHeaders, https=house.settings.is_https),
         Middleware(Cors, origins=house.cross_site.origins, tenant_of=house.tenant_if_known),
     ]
+
+
+def _languages(request: Request, tenant: Tenant) -> tuple[str, ...]:
+    return wanted_languages(request.headers.get("accept-language"), tenant.languages, tenant.default_language)
 
 
 def _in_path(connection: HTTPConnection) -> str | None:
