@@ -1,13 +1,13 @@
 """Agencies' API keys.
 
-Revision 0006, after 0008.
+Revision 0006, after 0004.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0008"
+down_revision = "0004"
 
 
 def upgrade() -> None:
