@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -14,9 +15,9 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from api.auth import NOBODY, Asking, WhoAsks
+from api.auth import NOBODY, Asking, WhoAsks, forget_cookie
 from api.callers import Caller, Callers
-from api.context import Context
+from api.context import Context, Leaving
 from api.conversation import SocketRules
 from api.cors import SYSTEM_TOKEN, Cors, readable_by
 from api.cross_site import CrossSite
@@ -94,7 +95,12 @@ class House:
             may_hold=partial(self.limits.may_hold, tenant.id, address),
             caller=client,
             caller_stands=caller.stands,
+            leaving=self._leaving(asking.secret, response),
+            step_up_after=timedelta(seconds=self.settings.step_up_seconds),
         )
+
+    def _leaving(self, secret: str | None, response: Response) -> Leaving:
+        return Leaving(secret=secret, forget=partial(forget_cookie, response, https=self.settings.is_https))
 
     async def _tenant(self, connection: HTTPConnection) -> Tenant:
         """Raises `BadInput`."""

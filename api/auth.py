@@ -1,23 +1,24 @@
 """Who is asking: a browser's session cookie or an app's bearer token."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from api.errors import Unauthenticated, UpstreamDown
 from domain.patient import Identity
 from domain.tenant import Tenant
-from domain.usecases.sign_in import SignIn, Viewer
+from domain.usecases.sign_in import SignedOut, SignIn, Viewer
 
 
 class Bearer(Protocol):
     """Validates access tokens. The two errors it may raise are given beside it: they belong to its package."""
 
-    async def identity(self, token: str) -> Identity: ...
+    async def identity(self, tenant: Tenant, token: str) -> Identity: ...
 
 
 def cookie_name(https: bool) -> str:
@@ -25,16 +26,22 @@ def cookie_name(https: bool) -> str:
     return "__Host-sid" if https else "sid"
 
 
+def forget_cookie(response: Response, *, https: bool) -> None:
+    response.delete_cookie(cookie_name(https), path="/", secure=https, httponly=True, samesite="lax")
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
     """Whoever asks. `signed_in_until` looks anew each time, and is no sign of life from them: it writes nothing.
 
     `told_by` tells one session or patient from others, as far as can be seen without looking it up; for counting.
+    `secret` is what a session's cookie holds; None for whoever has none.
     """
 
     viewer: Callable[[], Awaitable[Viewer | None]]
     signed_in_until: Callable[[], Awaitable[datetime | None]]
     told_by: str | None = None
+    secret: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +59,9 @@ class WhoAsks:
         """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            identity = await self._identity(token.strip())
-            known = partial(self.sign_in.of_token, tenant, identity)
-            ends = partial(self._token_until, tenant, identity)
+            identity = await self._identity(tenant, token.strip())
+            known = partial(self._of_token, tenant, identity)
+            ends = partial(self.sign_in.counts_until, tenant, identity)
             return Asking(known, ends, f"{identity.issuer} {identity.subject}")
         if scheme:
             raise Unauthenticated("Only bearer tokens are understood.")
@@ -67,14 +74,17 @@ class WhoAsks:
             viewer = await of_session(touch=False)
             return viewer.expires_at if viewer else None
 
-        return Asking(of_session, until, secret)
+        return Asking(of_session, until, secret, secret)
 
-    async def _token_until(self, tenant: Tenant, identity: Identity) -> datetime | None:
-        return None if await self.sign_in.is_erased(tenant, identity) else identity.expires_at
-
-    async def _identity(self, token: str) -> Identity:
+    async def _of_token(self, tenant: Tenant, identity: Identity) -> Viewer | None:
         try:
-            return await self.bearer.identity(token)
+            return await self.sign_in.of_token(tenant, identity)
+        except SignedOut:
+            raise Unauthenticated("This login has been signed out everywhere: log in anew.") from None
+
+    async def _identity(self, tenant: Tenant, token: str) -> Identity:
+        try:
+            return await self.bearer.identity(tenant, token)
         except self.refused as refused:
             raise Unauthenticated("The access token is not valid here.") from refused
         except self.unavailable as down:

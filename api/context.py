@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -20,6 +20,17 @@ from domain.usecases.sign_in import Viewer
 
 if TYPE_CHECKING:
     from api.schema.slot_changes import Shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """How a browser's session is ended: the secret that it goes by, and what takes its cookie away."""
+
+    secret: str | None = field(default=None, repr=False)
+    forget: Callable[[], None] = lambda: None
+
+
+STEP_UP_AFTER = timedelta(minutes=30)
 
 
 def _nobody_asks(_: Search) -> None:
@@ -42,7 +53,8 @@ class Context:
     `caller_stands` looks anew whether its key or token still opens anything.
     `may_hold` counts one more hold, of a visitor where there is one to count by. `watches` hears which search a
     subscription is about; `shown` is what it is to show, where that is known already. `is_behind`: the last event that
-    a subscription had could not be shown in full, so that its client is where nobody knows.
+    a subscription had could not be shown in full, so that its client is where nobody knows. A login that is older than
+    `step_up_after` is too old for what asks for a fresh one.
     """
 
     tenant: Tenant
@@ -61,6 +73,8 @@ class Context:
     may_hold: Callable[[str | None], Awaitable[bool]]
     caller: Client = OWN_CLIENT
     caller_stands: Callable[[], Awaitable[bool]] = _always
+    leaving: Leaving = Leaving()
+    step_up_after: timedelta = STEP_UP_AFTER
     watches: Callable[[Search], None] = _nobody_asks
     shown: "Shown | None" = None
     is_behind: bool = False
@@ -102,6 +116,7 @@ class Context:
                 "caller_stands": _always,
                 "request_id": uuid4().hex,
                 "watches": _nobody_asks,
+                "leaving": Leaving(),
                 **changes,
             },
         )

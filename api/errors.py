@@ -1,6 +1,6 @@
 """Top-level GraphQL errors: each carries a stable code and the request's id, and tells nothing it should not.
 
-CodedError ── BadInput · Unauthenticated · Forbidden · RateLimited · UpstreamDown
+CodedError ── BadInput · Unauthenticated · StepUpRequired · Forbidden · RateLimited · UpstreamDown
 Anything else that is raised is an outage (`EhrUnavailable`), a missed deadline, or a bug, which is masked and logged.
 """
 
@@ -48,6 +48,12 @@ class Forbidden(CodedError):
     """Known who asks, and they may not: a scope that is missing, another tenant, a page that is not listed."""
 
     code = "FORBIDDEN"
+
+
+class StepUpRequired(CodedError):
+    """Whoever is signed in proved who they are too long ago for this."""
+
+    code = "STEP_UP_REQUIRED"
 
 
 class RateLimited(CodedError):

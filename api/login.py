@@ -23,8 +23,8 @@ from api.return_to import return_to_allowed
 from api.signing import Signer, Tampered
 from api.tenants import TenantDirectory
 from domain.audit import Actor, ActorKind
-from domain.patient import Identity
-from domain.tenant import Tenant
+from domain.patient import Identity, ProviderLogin
+from domain.tenant import IdentityProvider, Tenant
 from domain.text import LANGUAGES
 from domain.usecases import UseCases
 
@@ -34,9 +34,15 @@ ATTEMPT_SECONDS = 900
 """How long a login may take; the attempt's cookie lives as long."""
 
 
+FRESH_SECONDS = 60
+"""How old a login at the provider may be, where somebody who is signed in signs in again."""
+
+
 class Attempt(Protocol):
     """What a browser brought along when its login began."""
 
+    @property
+    def provider(self) -> str: ...
     @property
     def tenant_id(self) -> str: ...
     @property
@@ -47,17 +53,20 @@ class Attempt(Protocol):
 
 class BrowserLogin(Protocol):
     def start(
-        self, request: Request, redirect_uri: str, attempt: Any, *, login_hint: str | None = None
+        self, request: Request, redirect_uri: str, attempt: Any, settings: Any, *, login_hint: str | None = None
     ) -> Awaitable[Response]: ...
-    def finish(self, request: Request) -> Awaitable[tuple[Identity, Attempt]]: ...
+    def begun(self, request: Request) -> Attempt: ...
+    def finish(self, request: Request, attempt: Any, settings: Any) -> Awaitable[tuple[Identity, ProviderLogin]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """`failed` is what the provider's side raises; `attempt` makes an attempt's data."""
+    """`failed` is what the provider's side raises; `attempt` makes an attempt's data, `settings_for` a provider's
+    settings."""
 
     browser: BrowserLogin
     attempt: type[Any]
+    settings_for: Callable[[Tenant, IdentityProvider], Any]
     failed: type[Exception]
     tenants: TenantDirectory
     use: UseCases
@@ -87,41 +96,60 @@ class Login:
         try:
             tenant = await self.tenants.of(host=request.headers.get("host"), slug=request.query_params.get("tenant"))
         except BadInput as unknown:
-            return _problem(400, "BAD_USER_INPUT", str(unknown))
-        provider = next((p for p in tenant.identity_providers if p.id == request.path_params["provider"]), None)
+            return problem(400, "BAD_USER_INPUT", str(unknown))
+        provider = tenant.identity_provider(request.path_params["provider"])
         if provider is None:
-            return _problem(404, "BAD_USER_INPUT", "There is no such way to sign in.")
+            return problem(404, "BAD_USER_INPUT", "There is no such way to sign in.")
         return_to = request.query_params.get("returnTo", "")
         if not return_to_allowed(tenant, return_to):
-            return _problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")
+            return problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")
         attempt = self.attempt(
-            provider=provider_key(tenant, provider.id),
+            provider=provider.id,
             tenant_id=tenant.slug,
             return_to=return_to,
             hold_token=request.query_params.get("holdToken"),
+            max_age=FRESH_SECONDS if await self._is_signed_in(request, tenant) else None,
         )
-        hint = request.query_params.get("login_hint")
+        asked: dict[str, Any] = {"login_hint": request.query_params.get("login_hint")}
         try:
-            return await self.browser.start(request, f"{self.base_url}/login/callback", attempt, login_hint=hint)
+            settings = self.settings_for(tenant, provider)
+            return await self.browser.start(request, f"{self.base_url}/login/callback", attempt, settings, **asked)
         except self.failed as failure:
             return _failed(failure, return_to)
 
+    async def _is_signed_in(self, request: Request, tenant: Tenant) -> bool:
+        """Who signs in again does so because something asks for a fresh login, or as somebody else."""
+        secret = request.cookies.get(cookie_name(self.https))
+        return bool(secret and await self.use.sign_in.viewer(tenant, secret, touch=False))
+
     async def finish(self, request: Request) -> Response:
         try:
-            identity, attempt = await self.browser.finish(request)
+            attempt = self.browser.begun(request)
             tenant = await self.tenants.of(host=None, slug=attempt.tenant_id)
+            provider = tenant.identity_provider(attempt.provider)
+            if provider is None:  # gone since the login began
+                return _failed(LookupError("provider"), attempt.return_to)
+            settings = self.settings_for(tenant, provider)
+            identity, login = await self.browser.finish(request, attempt, settings)
         except self.failed as failure:
             await self.limits.login_failed(request)
             return _failed(failure, getattr(getattr(failure, "attempt", None), "return_to", None))
         except BadInput as unknown:
-            return _problem(400, "BAD_USER_INPUT", str(unknown))
-        request_id = str(uuid4())
-        secret, viewer = await self.use.sign_in.open_session(tenant, identity, request_id)
+            return problem(400, "BAD_USER_INPUT", str(unknown))
+        return await self._signed_in(request, tenant, identity, login, attempt)
+
+    async def _signed_in(
+        self, request: Request, tenant: Tenant, identity: Identity, login: ProviderLogin, attempt: Attempt
+    ) -> Response:
+        request_id, name = str(uuid4()), cookie_name(self.https)
+        secret, viewer = await self.use.sign_in.open_session(
+            tenant, identity, request_id, login=login, former=request.cookies.get(name)
+        )
         if hold_id := self._hold_id(tenant, attempt.hold_token):
             actor = Actor(kind=ActorKind.PATIENT, id=str(viewer.patient.id), request_id=request_id)
             await self.use.renew_hold(tenant, actor, viewer.patient, hold_id)
         response = RedirectResponse(attempt.return_to, status_code=303)
-        response.set_cookie(cookie_name(self.https), secret, httponly=True, secure=self.https, samesite="lax", path="/")
+        response.set_cookie(name, secret, httponly=True, secure=self.https, samesite="lax", path="/")
         return response
 
     def _hold_id(self, tenant: Tenant, token: str | None) -> UUID | None:
@@ -148,21 +176,18 @@ def _limited(
     return limited
 
 
-def provider_key(tenant: Tenant, provider_id: str) -> str:
-    return f"{tenant.slug}.{provider_id}"
-
-
 def _failed(failure: Exception, return_to: str | None) -> Response:
     """Back to where the person came from, with a word for the frontend; else a plain answer."""
     log.info("login failed: %s", getattr(failure, "reason", type(failure).__name__))
     if not return_to:
-        return _problem(400, "UNAUTHENTICATED", "The login did not succeed. Please start again.")
+        return problem(400, "UNAUTHENTICATED", "The login did not succeed. Please start again.")
     address, hash, fragment = return_to.partition("#")
     mark = "&" if "?" in address else "?"
     return RedirectResponse(address + mark + urlencode({"login": "failed"}) + hash + fragment, status_code=303)
 
 
-def _problem(status: int, code: str, message: str) -> Response:
+def problem(status: int, code: str, message: str) -> Response:
+    """A coded answer outside GraphQL, in the same shape."""
     extensions = {"code": code, "requestId": uuid4().hex}
     body: Mapping[str, Any] = {"errors": [{"message": message, "extensions": extensions}]}
     return JSONResponse(body, status_code=status)

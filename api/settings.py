@@ -57,6 +57,11 @@ class Settings:
     oidc_client_id: str = setting("Our client at the identity provider, for browser logins.", "itb-web")
     oidc_client_secret: str = setting("That client's secret.", "", secret=True)
     oidc_audience: str = setting("The audience that bearer tokens must be issued for.", "itb-api")
+    step_up_seconds: float = setting(
+        "Seconds after a login for which it is fresh enough to book, move and cancel, at most 1800; later it is "
+        "STEP_UP_REQUIRED.",
+        1800.0,
+    )
     synthetic_people: bool = setting("Accept synthetic national numbers; true for demonstrations only.", False)
     seed: str = setting("A seed file to import the catalogue by (`python -m api import`).", "")
     worker: bool = setting("Whether `serve` also does the worker's work; false where `worker` runs alone.", True)

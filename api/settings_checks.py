@@ -19,8 +19,9 @@ PORTS = ("port", "demo_ehr_no_port", "demo_ehr_se_port", "demo_oidc_port")
 LENGTHS = (
     *("find_deadline", "look_up_deadline", "book_deadline", "check_interval"),
     *("hold_seconds", "hold_cap_seconds", "poll_seconds", "slowest_poll_seconds", "log_seconds", "watch_seconds"),
-    *("recheck_seconds", "job_seconds", "export_seconds", "key_seconds"),
+    *("recheck_seconds", "job_seconds", "export_seconds", "key_seconds", "step_up_seconds"),
 )
+LONGEST_STEP_UP = 1800
 MAY_BE_ZERO = ("api_key_seconds", "fresh_seconds", "stale_seconds", "silence_seconds", "linger_seconds")
 LONGEST = 86_400
 """Seconds: a day, far beyond what any of these is meant for."""
@@ -87,6 +88,8 @@ def _check_counts(settings: "Settings") -> None:
         raise SettingsInvalid(f"{PREFIX}API_KEY_SECONDS: must be at most {LONGEST_KEY_SECONDS}")
     if settings.slowest_poll_seconds < settings.poll_seconds:
         raise SettingsInvalid(f"{PREFIX}SLOWEST_POLL_SECONDS: must not be less than {PREFIX}POLL_SECONDS")
+    if settings.step_up_seconds > LONGEST_STEP_UP:
+        raise SettingsInvalid(f"{PREFIX}STEP_UP_SECONDS: must be at most {LONGEST_STEP_UP}, which the schema promises")
     if settings.hold_cap_seconds < settings.hold_seconds:
         raise SettingsInvalid(f"{PREFIX}HOLD_CAP_SECONDS: must not be less than {PREFIX}HOLD_SECONDS")
 

@@ -1,6 +1,6 @@
 """Who is treated, and how a patient proves to be that person."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
@@ -25,6 +25,40 @@ class Identity:
     language: str | None
     authenticated_at: datetime
     expires_at: datetime
+    issued_at: datetime | None = None
+
+    @property
+    def logged_in_at(self) -> datetime:
+        """The login's moment, or that of its token where the provider does not tell: a refresh makes it no later."""
+        told = self.authenticated_at.timestamp() > 0
+        return self.authenticated_at if told else (self.issued_at or self.authenticated_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderLogin:
+    """A login as its provider remembers it, so that it can be ended there as well. Nobody but the server reads it.
+
+    `provider` is the tenant's id of it; `sid` the provider's name for the session, where it has told one.
+    """
+
+    provider: str
+    issuer: str
+    subject: str
+    sid: str | None = None
+    id_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogoutToken:
+    """An issuer's word that a session, or all those of a subject, are over; verified (OpenID Connect Back-Channel
+    Logout 1.0). `jti` counts once until `expires_at`."""
+
+    issuer: str
+    jti: str
+    sid: str | None
+    subject: str | None
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +66,8 @@ class Patient:
     """A person known to one tenant. The same person at another tenant is another patient.
 
     `edited` names what the patient has typed: of phone, email and language their own word counts, and no login writes
-    over it. Name, birth date and number are as somebody vouches for them, and never typed.
+    over it. Name, birth date and number are as somebody vouches for them, and never typed. What an app was given at a
+    login before `signed_out_at` is worth nothing any more.
     """
 
     tenant_id: str
@@ -44,6 +79,7 @@ class Patient:
     email: str | None
     language: str | None
     edited: tuple[str, ...] = ()
+    signed_out_at: datetime | None = None
 
 
 def masked_phone(number: str | None) -> str | None:

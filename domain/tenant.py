@@ -59,11 +59,30 @@ class Banner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityProvider:
-    """A way to sign in: `hint` picks BankID or Vipps at a broker (`kc_idp_hint`)."""
+    """A way to sign in: `hint` picks BankID or Vipps at a broker (`kc_idp_hint`).
+
+    What is left empty is as the settings say. `issuer` is the provider's name for itself, `market` the country whose
+    people it serves ("" for all). `client_secret_variable` names the environment variable that holds our client's
+    secret, which is kept nowhere. `audience` is whom an app's access tokens must be meant for. `acr_prefixes`: the
+    level of assurance must start with one of them. `national_id_claims` are the claims that may carry the national
+    number, each with the country whose rules it must keep, and first valid wins. `ask_userinfo` is for brokers that
+    tell the number only there, `plain_jwt_allowed` for those whose access tokens do not say that they are some
+    (RFC 9068).
+    """
 
     id: str
     name: LocalText
     hint: str | None = None
+    market: str = ""
+    issuer: str = ""
+    client_id: str = ""
+    client_secret_variable: str = ""
+    audience: str = ""
+    acr_values: str = ""
+    acr_prefixes: tuple[str, ...] = ()
+    national_id_claims: tuple[tuple[str, str], ...] = ()
+    ask_userinfo: bool = False
+    plain_jwt_allowed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +109,6 @@ class Tenant:
     origins: tuple[str, ...] = ()
     rules: RuleValues = field(default_factory=RuleValues)
     double_booking: DoubleBooking = DoubleBooking.BLOCK
+
+    def identity_provider(self, id: str) -> IdentityProvider | None:
+        return next((each for each in self.identity_providers if each.id == id), None)

@@ -36,7 +36,9 @@ from tests.sandbox.conftest import Installation, launch
 ROOT = Path(__file__).parents[1]
 SECRET = "tests-only-not-a-secret-0123456789abcdef"
 OTHER = "annan"
-"""The second tenant: the same record systems and the same row ids, under another host name."""
+"""The second tenant: the same record systems, row ids and identity provider, under another host name."""
+OTHER_AUDIENCE = "https://annan.example/api"
+"""Whom its patients' access tokens are for, since two tenants at one provider need one each."""
 
 BY_SCRIPT = {"GraphQL-Require-Preflight": "1"}
 """What pages' scripts send along, so that a cookie counts."""
@@ -123,7 +125,15 @@ def seeds(town: Town) -> tuple[Seed, Seed]:
     seed = read_seed(ROOT / "integrations" / "sandbox" / "demo.toml", places)
     other = replace(
         seed,
-        tenant=replace(seed.tenant, id=OTHER, slug=OTHER, name="Annan vård", hosts=("annan.example",), origins=()),
+        tenant=replace(
+            seed.tenant,
+            id=OTHER,
+            slug=OTHER,
+            name="Annan vård",
+            hosts=("annan.example",),
+            origins=(),
+            identity_providers=tuple(replace(each, audience=OTHER_AUDIENCE) for each in seed.tenant.identity_providers),
+        ),
         endpoints=[replace(endpoint, tenant_id=OTHER) for endpoint in seed.endpoints],
         areas=[replace(area, tenant_id=OTHER) for area in seed.areas],
     )
@@ -290,8 +300,10 @@ async def over_http(url: str) -> AsyncIterator[Client]:
         yield Client(http)
 
 
-async def sign_in(town: Town, login: str) -> str:
-    return str((await tokens_of(town.issuer, login))["access_token"])
+async def sign_in(town: Town, login: str, tenant: str | None = None) -> str:
+    """An app's access token, for the first tenant or `OTHER`."""
+    audience = {"resource": OTHER_AUDIENCE} if tenant == OTHER else {}
+    return str((await tokens_of(town.issuer, login, **audience))["access_token"])
 
 
 async def until(look: Callable[[], Awaitable[T | None]], seconds: float = 120) -> T:

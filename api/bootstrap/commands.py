@@ -1,10 +1,11 @@
 """What the commands do: serve, work, import, migrate, and put up the demo's surroundings."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from starlette.applications import Starlette
@@ -12,20 +13,22 @@ from starlette.routing import BaseRoute, Mount
 
 from api.app import House, create_app
 from api.audit import Asked, lines
-from api.bootstrap.house import NoSuchJob, NoSuchTenant, oidc_settings, open_house, ready_house
+from api.bootstrap.house import NoSuchJob, NoSuchTenant, open_house, ready_house
+from api.bootstrap.issuers import Issuers, TenantTokens
 from api.calendar import calendar_route
 from api.exports import export_route
 from api.health import health_routes
 from api.jobs import MOST_DEAD, told
-from api.login import Login, provider_key
+from api.login import Login
+from api.logout import BackChannel, Logout
 from api.metrics import metrics_route
 from api.settings import Settings
 from api.system_token import token_routes
 from api.webhooks import webhook_route
 from api.worker import work_forever
-from domain.tenant import Tenant
 from integrations.fhir.audit_event import audit_event
 from integrations.oidc.attempts import LoginAttempt
+from integrations.oidc.bearer import IdentityProviderUnavailable, TokenRefused
 from integrations.oidc.login import BrowserLogin, LoginFailed
 from integrations.sandbox.ehr import create_ehr
 from integrations.sandbox.identity import create_identity_provider
@@ -39,13 +42,13 @@ from integrations.store.seed import read_seed
 
 async def build_app(settings: Settings) -> Starlette:
     """The whole API. Raises as `ready_house` does."""
-    async with ready_house(settings) as looking:
-        tenants = await looking.catalogue.tenants()
+    async with ready_house(settings):
+        pass
     house = open_house(settings)
     health = health_routes(house.database_ready, house.redis_ready, partial(_dead_jobs, house))
     metrics = metrics_route(house.jobs, house.reads.unknown, house.use.run_jobs.tally, house.clock)
     routes = [
-        _login(house, tenants),
+        *_signing_in(house),
         calendar_route(house.context),
         export_route(house.context),
         webhook_route(house.use, house.limits),
@@ -56,26 +59,29 @@ async def build_app(settings: Settings) -> Starlette:
     return create_app(house, routes)
 
 
-def _login(house: House, tenants: Sequence[Tenant]) -> BaseRoute:
-    base = oidc_settings(house.settings)
-    providers = {
-        provider_key(tenant, provider.id): replace(base, kc_idp_hint=provider.hint)
-        for tenant in tenants
-        for provider in tenant.identity_providers
+def _signing_in(house: House) -> Sequence[BaseRoute]:
+    """Tenants are looked up at every login: one that comes later can be signed in to as well."""
+    issuers, browser = Issuers(house.settings, house.catalogue, os.environ), BrowserLogin(house.clock)
+    shared: dict[str, Any] = {
+        "browser": browser,
+        "settings_for": issuers.for_login,
+        "failed": LoginFailed,
+        "tenants": house.tenants,
+        "use": house.use,
+        "signer": house.signer,
+        "base_url": house.settings.base_url,
+        "https": house.settings.is_https,
     }
-    login = Login(
-        browser=BrowserLogin(providers, house.clock),
-        attempt=LoginAttempt,
-        failed=LoginFailed,
+    tokens = TenantTokens(issuers, house.clock)
+    told = BackChannel(
+        read=tokens.logout,
+        refused=TokenRefused,
+        unavailable=IdentityProviderUnavailable,
         tenants=house.tenants,
-        use=house.use,
-        signer=house.signer,
-        limits=house.limits,
-        base_url=house.settings.base_url,
-        secret=house.settings.secret,
-        https=house.settings.is_https,
+        hear=house.use.hear_logout,
     )
-    return Mount("/login", login.app())
+    login = Login(**shared, attempt=LoginAttempt, limits=house.limits, secret=house.settings.secret)
+    return [*Logout(**shared).routes(), told.route(), Mount("/login", login.app())]
 
 
 async def import_seed(settings: Settings, places: Mapping[str, str]) -> list[str]:

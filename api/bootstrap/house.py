@@ -8,6 +8,7 @@ from typing import Any
 
 from api.app import House
 from api.auth import WhoAsks, cookie_name
+from api.bootstrap.issuers import Issuers, TenantTokens
 from api.bootstrap.shared import Shared, redis_ready, shared_by
 from api.bootstrap.wiring import sealing_by, use_cases
 from api.callers import Callers
@@ -17,12 +18,11 @@ from api.origins import Origins
 from api.settings import Settings
 from api.signing import Signer
 from api.tenants import TenantDirectory
-from domain.ports import Clock, KeyOrigins, Unsealable
+from domain.ports import KeyOrigins, Unsealable
 from domain.usecases.sign_in import SignIn
 from integrations.clock import SystemClock
 from integrations.fhir.ehrs import FhirEhrs
-from integrations.oidc.bearer import BearerTokens, IdentityProviderUnavailable, TokenRefused
-from integrations.oidc.provider import OidcSettings
+from integrations.oidc.bearer import IdentityProviderUnavailable, TokenRefused
 from integrations.store.api_keys import SqlKeyReads
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.catalogue import SqlCatalogue
@@ -71,7 +71,7 @@ def open_house(settings: Settings) -> House:
         signer=Signer(settings.secret.encode()),
         tenants=tenants,
         callers=Callers(tenants, use.know_client),
-        who_asks=_who_asks(settings, use.sign_in, clock),
+        who_asks=_who_asks(settings, use.sign_in, TenantTokens(Issuers(settings, catalogue, os.environ), clock)),
         **_at_the_door(settings, shared, use.key_origins),
         database_ready=partial(current_is_head, engine),
         redis_ready=partial(redis_ready, next(iter(shared.clients), None)),
@@ -92,23 +92,13 @@ async def _close(*each: Callable[[], Awaitable[object]]) -> None:
         await close()
 
 
-def _who_asks(settings: Settings, sign_in: SignIn, clock: Clock) -> WhoAsks:
+def _who_asks(settings: Settings, sign_in: SignIn, tokens: TenantTokens) -> WhoAsks:
     return WhoAsks(
         sign_in=sign_in,
-        bearer=BearerTokens(oidc_settings(settings), clock),
+        bearer=tokens,
         refused=TokenRefused,
         unavailable=IdentityProviderUnavailable,
         https=settings.is_https,
-    )
-
-
-def oidc_settings(settings: Settings) -> OidcSettings:
-    return OidcSettings(
-        issuer=settings.oidc_issuer,
-        client_id=settings.oidc_client_id,
-        client_secret=settings.oidc_client_secret or None,
-        audience=settings.oidc_audience,
-        synthetic_allowed=settings.synthetic_people,
     )
 
 

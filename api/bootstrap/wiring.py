@@ -41,6 +41,7 @@ from domain.usecases.rotate_keys import RotateKeys
 from domain.usecases.see_sources import SeeSources
 from domain.usecases.set_consent import SetConsent
 from domain.usecases.sign_in import SignIn
+from domain.usecases.sign_out import HearLogout, SignOut, SignOutEverywhere
 from domain.usecases.sweep import Sweep
 from domain.usecases.take_hold import TakeHold
 from domain.usecases.take_in_changes import TakeInChanges
@@ -55,6 +56,7 @@ from integrations.store.catalogue import SqlCatalogue
 from integrations.store.changes import SqlChangeLog
 from integrations.store.feeds import SqlFeedReads
 from integrations.store.sealing import Sealing
+from integrations.store.sessions import SqlSessionReads
 from integrations.store.work import StartSqlWork
 from integrations.tokens.system_tokens import EcSystemTokens
 
@@ -74,7 +76,7 @@ def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Setti
         "find_slots": find,
         "reconcile": Reconcile(reads=reads, start_work=start, visits=visits, **timed),
         "see_sources": SeeSources(catalogue=stored["catalogue"], ehrs=ehrs, **timed),
-        "sign_in": SignIn(start_work=start, clock=clock),
+        **_signing_in(start, SqlSessionReads(engine, sealing, clock), clock),
         "import_catalogue": ImportCatalogue(start_work=start, ehrs=ehrs, timing=timing),
         "forget_old": ForgetOld(start_work=start, clock=clock),
         **_rights(start, clock, settings),
@@ -117,6 +119,16 @@ def _knowing_clients(engine: AsyncEngine, start: StartSqlWork, clock: Clock, set
         "rotate_key": RotateKey(keys=keys, mint=mint),
         "revoke_key": RevokeKey(keys=keys, **kept_by),
         "key_origins": TellKeyOrigins(**read),
+    }
+
+
+def _signing_in(start: StartSqlWork, reads: SqlSessionReads, clock: Clock) -> dict[str, Any]:
+    ending: dict[str, Any] = {"start_work": start, "clock": clock}
+    return {
+        "sign_in": SignIn(start_work=start, reads=reads, clock=clock),
+        "sign_out": SignOut(**ending),
+        "sign_out_everywhere": SignOutEverywhere(**ending),
+        "hear_logout": HearLogout(**ending),
     }
 
 

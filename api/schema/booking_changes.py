@@ -10,7 +10,7 @@ from api.schema.errors import Refusable, UserError
 from api.schema.fields import Info, storable
 from api.schema.hold import checked_key, held_id, input_hash
 from api.schema.ids import parse_id
-from api.schema.signed_in import ForPatients, signed_in
+from api.schema.signed_in import FRESH_MINUTES, ForPatients, signed_in
 from api.scopes import scope_of
 from domain.client import Scope
 from domain.refusals import InvalidInput, Refused
@@ -145,7 +145,7 @@ async def _cancel(given: CancelBookingInput, context: "Context") -> ChangeReques
 @strawberry.type
 class BookingMutations:
     @strawberry.mutation(
-        extensions=[Refusable(), ForPatients(), ForScope(Scope.BOOK)],
+        extensions=[Refusable(), ForPatients(FRESH_MINUTES), ForScope(Scope.BOOK)],
         description="Book the held time in the clinic's record system. BOOKED means that it is there. A hold that was "
         "taken in time is honoured; age, terms and the patient's other visits are looked at here.",
     )
@@ -159,7 +159,7 @@ class BookingMutations:
         return ConfirmBookingPayload(booking=Booking.of(booking, context))
 
     @strawberry.mutation(
-        extensions=[Refusable(), ForPatients(), ForScope(Scope.APPOINTMENT_WRITE)],
+        extensions=[Refusable(), ForPatients(FRESH_MINUTES), ForScope(Scope.APPOINTMENT_WRITE)],
         description="Move a booking to a held time in the same record system. It keeps its id and reference, and its "
         "old time until the new one is certain.",
     )
@@ -173,7 +173,7 @@ class BookingMutations:
         return RescheduleBookingPayload(booking=Booking.of(booking, context))
 
     @strawberry.mutation(
-        extensions=[Refusable(), ForPatients(), ForScope(Scope.APPOINTMENT_WRITE)],
+        extensions=[Refusable(), ForPatients(FRESH_MINUTES), ForScope(Scope.APPOINTMENT_WRITE)],
         description="Cancel a booking in the clinic's record system, while its `cancellation` allows it.",
     )
     async def cancel_booking(

@@ -18,6 +18,7 @@ from api.schema.hold import HoldMutations, HoldQueries
 from api.schema.own_data import OwnDataMutations
 from api.schema.root_catalogue import CatalogueQueries
 from api.schema.scalars import SCALARS
+from api.schema.sign_out import SignOutMutations
 from api.schema.slot_changes import SlotSubscriptions
 from api.schema.viewer import ViewerQueries
 
@@ -30,7 +31,7 @@ class Query(CatalogueQueries, AvailabilityQueries, HoldQueries, ViewerQueries):
 
 
 @strawberry.type(description="Everything that can be done. Whatever is refused is told in the payload's `errors`.")
-class Mutation(HoldMutations, BookingMutations, ContactMutations, ConsentMutations, OwnDataMutations):
+class Mutation(HoldMutations, BookingMutations, ContactMutations, ConsentMutations, OwnDataMutations, SignOutMutations):
     pass
 
 

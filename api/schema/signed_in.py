@@ -1,6 +1,7 @@
 """Fields that only a signed-in patient may use, said in the schema and enforced in one place."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import strawberry
@@ -8,15 +9,20 @@ from strawberry.extensions import FieldExtension
 from strawberry.schema_directive import Location, schema_directive
 from strawberry.types.field import StrawberryField
 
-from api.errors import Unauthenticated
+from api.errors import StepUpRequired, Unauthenticated
 from api.schema.fields import Info
 from domain.usecases.sign_in import Viewer
+
+FRESH_MINUTES = 30
+"""How old a login may be for what cannot be taken back; a setting may shorten it."""
 
 
 @schema_directive(
     locations=[Location.FIELD_DEFINITION, Location.OBJECT],
     name="requiresPatient",
-    description="Only for a patient who is signed in; anybody else gets UNAUTHENTICATED.",
+    description="Only for a patient who is signed in; anybody else gets UNAUTHENTICATED. With `maxAgeMinutes` the "
+    "login may be no older than that, else STEP_UP_REQUIRED: send the browser to `identityProviders.loginUrl`, where a "
+    "fresh login is asked for; an app logs in anew with `max_age`.",
 )
 class RequiresPatient:
     max_age_minutes: int | None = strawberry.UNSET
@@ -25,14 +31,23 @@ class RequiresPatient:
 class ForPatients(FieldExtension):
     """Turns everybody away but a signed-in patient, and prints `@requiresPatient` beside the field."""
 
+    def __init__(self, max_age_minutes: int | None = None) -> None:
+        self._max_age = None if max_age_minutes is None else timedelta(minutes=max_age_minutes)
+        self._said = RequiresPatient() if max_age_minutes is None else RequiresPatient(max_age_minutes=max_age_minutes)
+
     def apply(self, field: StrawberryField) -> None:
-        field.directives = [*field.directives, RequiresPatient()]
+        field.directives = [*field.directives, self._said]
 
     async def resolve_async(
         self, next_: Callable[..., Awaitable[Any]], source: Any, info: Info, **arguments: Any
     ) -> Any:
-        if await info.context.viewer() is None:
+        viewer = await info.context.viewer()
+        if viewer is None:
             raise Unauthenticated()
+        if self._max_age is not None:
+            age = info.context.clock.now() - viewer.authenticated_at
+            if age > min(self._max_age, info.context.step_up_after):
+                raise StepUpRequired()
         return await next_(source, info, **arguments)
 
 

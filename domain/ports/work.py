@@ -15,7 +15,7 @@ from domain.catalogue import (
 from domain.changes import Change
 from domain.clinic import Clinic
 from domain.events import Event
-from domain.patient import Identity, Patient
+from domain.patient import Identity, LogoutToken, Patient, ProviderLogin
 from domain.ports.bookings import Bookings
 from domain.ports.clients import ApiKeys
 from domain.ports.jobs import Jobs
@@ -70,20 +70,64 @@ class Patients(Protocol):
         ...
 
     async def get(self, tenant_id: str, id: UUID) -> Patient | None: ...
-
     async def save(self, patient: Patient) -> None:
         """As the patient has changed it; what they typed, `edited`, no login writes over."""
         ...
 
+    async def sign_out(self, tenant_id: str, id: UUID, now: datetime) -> None:
+        """Logins before now count no more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedSession:
+    """One that was there until now; `login` is None where nothing is kept of it, or it cannot be read any more."""
+
+    patient_id: UUID
+    login: ProviderLogin | None
+
 
 class Sessions(Protocol):
-    async def add(self, session: Session) -> None: ...
+    async def add(self, session: Session, login: ProviderLogin | None = None) -> None:
+        """`login` is kept sealed."""
+        ...
+
     async def get(self, tenant_id: str, id: str) -> Session | None: ...
     async def touch(self, tenant_id: str, id: str, now: datetime) -> None: ...
-    async def remove(self, tenant_id: str, id: str) -> None: ...
+    async def end(self, tenant_id: str, id: str) -> EndedSession | None:
+        """None when there is no such session any more."""
+        ...
+
+    async def end_all(self, tenant_id: str, patient_id: UUID) -> int: ...
+    async def end_told(self, tenant_id: str, token: LogoutToken) -> Sequence[UUID]:
+        """Ends what the token is about; whose sessions they were, each once."""
+        ...
+
+    async def remember(self, tenant_id: str, token: LogoutToken) -> bool:
+        """False when a token of that issuer and `jti` was here before."""
+        ...
+
+    async def forget_tokens(self, now: datetime, limit: int) -> int:
+        """Logout tokens that have run out by then, at most so many; returns how many."""
+        ...
+
     async def forget(self, now: datetime, limit: int) -> int:
         """Those that have ended by then, at most so many; returns how many."""
         ...
+
+
+class SessionReads(Protocol):
+    """Who is signed in, without a unit of work."""
+
+    async def session(self, tenant_id: str, id: str) -> tuple[Session, Patient] | None:
+        """Also one that has run out: whether it still counts is for the caller to say."""
+        ...
+
+    async def known(self, tenant_id: str, identity: Identity) -> Patient | None:
+        """The patient whom `Patients.recognise` would answer without writing anything; else None."""
+        ...
+
+    async def signed_out_at(self, tenant_id: str, patient_id: UUID) -> datetime | None: ...
 
 
 class CatalogueWrites(Protocol):

@@ -30,6 +30,7 @@ from domain.usecases.run_jobs import RetryJob, RunJobs
 from domain.usecases.see_sources import SeeSources
 from domain.usecases.set_consent import SetConsent
 from domain.usecases.sign_in import SignIn
+from domain.usecases.sign_out import HearLogout, SignOut, SignOutEverywhere
 from domain.usecases.sweep import Sweep
 from domain.usecases.update_contact_details import UpdateContactDetails
 from domain.usecases.watch_bookings import WatchBookings
@@ -70,6 +71,9 @@ class UseCases:
     prepare_export: PrepareExport
     erase_patient: ErasePatient
     read_audit: ReadAudit
+    sign_out: SignOut
+    sign_out_everywhere: SignOutEverywhere
+    hear_logout: HearLogout
     import_catalogue: ImportCatalogue
     know_client: KnowClient
     issue_token: IssueToken

@@ -59,6 +59,7 @@ def _steps(now: datetime) -> Sequence[Step]:
         lambda work: work.bookings.forget_lapsed(now - LAPSED_HOLDS, AT_ONCE),
         lambda work: work.idempotency.forget(now, AT_ONCE),
         lambda work: work.sessions.forget(now, AT_ONCE),
+        lambda work: work.sessions.forget_tokens(now, AT_ONCE),
     )
 
 

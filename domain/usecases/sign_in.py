@@ -8,14 +8,18 @@ from secrets import token_urlsafe
 from uuid import uuid4
 
 from domain.audit import Actor, ActorKind, AuditEntry
-from domain.patient import Identity, Patient
-from domain.ports import Clock, Session, StartWork
+from domain.patient import Identity, Patient, ProviderLogin
+from domain.ports import Clock, Session, SessionReads, StartWork
 from domain.tenant import Tenant
 
 IDLE = timedelta(minutes=20)
 ABSOLUTE = timedelta(hours=8)
 TOUCH_EVERY = timedelta(minutes=1)
 """The last sight of a session is written at most once a minute."""
+
+
+class SignedOut(Exception):
+    """The login that this was given at was ended since, by signing out everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,61 +34,60 @@ class Viewer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
     start_work: StartWork
+    reads: SessionReads
     clock: Clock
     new_secret: Callable[[], str] = token_urlsafe
 
     async def recognise(self, tenant: Tenant, identity: Identity) -> Viewer:
-        """The patient behind an identity, made known to the tenant at first sight."""
-        async with self.start_work(tenant.id) as work:
-            patient = await work.patients.recognise(tenant.id, identity, uuid4())
-            await work.commit()
-        return _viewer(patient, identity)
+        """The patient behind an identity, made known to the tenant at first sight; writes only what is new."""
+        return _viewer(await self._patient(tenant, identity), identity)
 
     async def of_token(self, tenant: Tenant, identity: Identity) -> Viewer | None:
-        """As above for a token, which may be older than it looks: None for one from before its patient was erased.
+        """As above for an app's token, which may be older than it looks.
 
-        It is good until it expires, and must not bring them back.
+        None for one from before its patient was erased: it is good until it expires, and must not bring them back.
+        Raises `SignedOut`.
         """
-        new_id = uuid4()
-        async with self.start_work(tenant.id) as work:
-            patient = await work.patients.recognise(tenant.id, identity, new_id)
-            if patient.id == new_id and await work.traces.is_erased(tenant.id, identity):
-                return None
-            await work.commit()
-        return _viewer(patient, identity)
+        patient = await self.reads.known(tenant.id, identity) or await self._not_erased(tenant, identity)
+        if patient and _is_over(identity, patient.signed_out_at):
+            raise SignedOut
+        return _viewer(patient, identity) if patient else None
 
-    async def is_erased(self, tenant: Tenant, identity: Identity) -> bool:
-        """Whether a token is from before its patient was erased."""
+    async def counts_until(self, tenant: Tenant, identity: Identity) -> datetime | None:
+        """Until when such a token counts; None when its login was ended or its patient erased. Writes nothing."""
+        if patient := await self.reads.known(tenant.id, identity):
+            return None if _is_over(identity, patient.signed_out_at) else identity.expires_at
         async with self.start_work(tenant.id) as work:
-            return await work.traces.is_erased(tenant.id, identity)
+            return None if await work.traces.is_erased(tenant.id, identity) else identity.expires_at
 
-    async def open_session(self, tenant: Tenant, identity: Identity, request_id: str) -> tuple[str, Viewer]:
-        """A new session's secret, for the cookie; only its hash is kept."""
-        viewer = await self.recognise(tenant, identity)
+    async def open_session(
+        self,
+        tenant: Tenant,
+        identity: Identity,
+        request_id: str,
+        *,
+        login: ProviderLogin | None = None,
+        former: str | None = None,
+    ) -> tuple[str, Viewer]:
+        """A new session's secret, for the cookie; only its hash is kept. The browser's `former` session ends."""
+        patient = await self._patient(tenant, identity)
         secret, now = self.new_secret(), self.clock.now()
         session = Session(
             tenant_id=tenant.id,
-            id=_hash(secret),
-            patient_id=viewer.patient.id,
+            id=session_id(secret),
+            patient_id=patient.id,
             authenticated_at=identity.authenticated_at,
             created_at=now,
             last_seen_at=now,
             expires_at=now + ABSOLUTE,
         )
         async with self.start_work(tenant.id) as work:
-            await work.sessions.add(session)
-            await work.audit(
-                AuditEntry(
-                    tenant_id=tenant.id,
-                    at=now,
-                    actor=Actor(kind=ActorKind.PATIENT, id=str(viewer.patient.id), request_id=request_id),
-                    action="patient.sign_in",
-                    target="patient",
-                    target_id=viewer.patient.id,
-                )
-            )
+            if former:
+                await work.sessions.end(tenant.id, session_id(former))
+            await work.sessions.add(session, login)
+            await work.audit(_signed_in(tenant, patient, now, request_id))
             await work.commit()
-        return secret, replace(viewer, expires_at=session.expires_at)
+        return secret, replace(_viewer(patient, identity), expires_at=session.expires_at)
 
     async def viewer(self, tenant: Tenant, secret: str, *, touch: bool = True) -> Viewer | None:
         """Who a cookie stands for; None when it stands for nobody any more, or for another tenant's patient.
@@ -93,23 +96,56 @@ class SignIn:
         a page open is as idle as who closes it.
         """
         now = self.clock.now()
-        async with self.start_work(tenant.id) as work:
-            session = await work.sessions.get(tenant.id, _hash(secret))
-            if session is None or now >= session.expires_at or now >= session.last_seen_at + IDLE:
-                return None
-            patient = await work.patients.get(tenant.id, session.patient_id)
-            if patient is None:
-                return None
-            if touch and now >= session.last_seen_at + TOUCH_EVERY:
+        found = await self.reads.session(tenant.id, session_id(secret))
+        if found is None:
+            return None
+        session, patient = found
+        if now >= session.expires_at or now >= session.last_seen_at + IDLE:
+            return None
+        if touch and now >= session.last_seen_at + TOUCH_EVERY:
+            async with self.start_work(tenant.id) as work:
                 await work.sessions.touch(tenant.id, session.id, now)
                 await work.commit()
         expires_at = min(session.expires_at, (now if touch else session.last_seen_at) + IDLE)
         return Viewer(patient=patient, authenticated_at=session.authenticated_at, expires_at=expires_at)
+
+    async def _patient(self, tenant: Tenant, identity: Identity) -> Patient:
+        if known := await self.reads.known(tenant.id, identity):
+            return known
+        async with self.start_work(tenant.id) as work:
+            patient = await work.patients.recognise(tenant.id, identity, uuid4())
+            await work.commit()
+        return patient
+
+    async def _not_erased(self, tenant: Tenant, identity: Identity) -> Patient | None:
+        new_id = uuid4()
+        async with self.start_work(tenant.id) as work:
+            patient = await work.patients.recognise(tenant.id, identity, new_id)
+            if patient.id == new_id and await work.traces.is_erased(tenant.id, identity):
+                return None
+            await work.commit()
+        return patient
+
+
+def session_id(secret: str) -> str:
+    """What a session is kept under: nobody can sign in with what stands in the database."""
+    return sha256(secret.encode()).hexdigest()
 
 
 def _viewer(patient: Patient, identity: Identity) -> Viewer:
     return Viewer(patient=patient, authenticated_at=identity.authenticated_at, expires_at=identity.expires_at)
 
 
-def _hash(secret: str) -> str:
-    return sha256(secret.encode()).hexdigest()
+def _is_over(identity: Identity, signed_out_at: datetime | None) -> bool:
+    return signed_out_at is not None and identity.logged_in_at <= signed_out_at
+
+
+def _signed_in(tenant: Tenant, patient: Patient, now: datetime, request_id: str) -> AuditEntry:
+    return AuditEntry(
+        tenant_id=tenant.id,
+        at=now,
+        actor=Actor(kind=ActorKind.PATIENT, id=str(patient.id), request_id=request_id),
+        action="patient.sign_in",
+        target="patient",
+        target_id=patient.id,
+    )

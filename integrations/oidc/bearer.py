@@ -1,82 +1,76 @@
 """Reads the access tokens that mobile apps and agencies' servers bring, and refuses all that is not one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jws import JWSRegistry
-from joserfc.util import json_b64decode
 
 from domain.patient import Identity
 from domain.ports import Clock
 from integrations.oidc.claims import UnusableClaims, identity_from
-from integrations.oidc.keys import IdentityProviderUnavailable, ProviderKeys
+from integrations.oidc.keys import IdentityProviderUnavailable, KeyRing
 from integrations.oidc.provider import OidcSettings
+from integrations.oidc.signed import LEEWAY_SECONDS, SignedTokens, TokenRefused
 
 __all__ = ["BearerTokens", "IdentityProviderUnavailable", "TokenRefused"]
 
-LEEWAY_SECONDS = 60
 ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
-PLAIN_TYPES = frozenset({"jwt", ""})
 ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash"})
 
 
-class TokenRefused(Exception):
-    """No valid access token for us. The message is a short reason, without anything out of the token."""
-
-
 class BearerTokens:
-    """The access tokens of one provider."""
+    """Access tokens of any provider that the caller accepts."""
 
-    def __init__(self, settings: OidcSettings, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(self, clock: Clock, keys: KeyRing | None = None) -> None:
         self._clock = clock
-        self._keys = ProviderKeys(settings, clock)
-        # Unknown header fields are ignored, as RFC 7515 asks; `crit` and known ones are checked all the same.
-        self._signatures = JWSRegistry(algorithms=list(settings.algorithms), strict_check_header=False)
+        self._signed = SignedTokens(keys or KeyRing(clock))
 
-    async def identity(self, token: str) -> Identity:
-        """The person the token stands for. Raises `TokenRefused` or `IdentityProviderUnavailable`."""
-        try:
-            kid = self._kid_of_acceptable_header(token)
-            keys = await self._keys.for_kid(kid)
-            claims = jwt.decode(token, keys, registry=self._signatures).claims
-            self._check_claims(claims)
-            return identity_from(claims, self._settings, today=self._clock.now().date())
-        except JoseError as error:
-            raise TokenRefused(error.error) from None
-        except UnusableClaims as error:
-            raise TokenRefused(f"unusable claims: {error}") from None
-        except (TypeError, ValueError):
-            # joserfc lets these through for headers and keys of the wrong shape.
-            raise TokenRefused("malformed") from None
+    async def identity(self, token: str, accepted: Sequence[OidcSettings]) -> Identity:
+        """The person the token stands for. Raises `TokenRefused` or `IdentityProviderUnavailable`.
 
-    def _kid_of_acceptable_header(self, token: str) -> str | None:
-        """The key id, read before the signature is checked so that rubbish never reaches the provider."""
-        header = json_b64decode(token.partition(".")[0].encode())
-        if not isinstance(header, dict) or header.get("alg") not in self._settings.algorithms:
-            raise TokenRefused("algorithm not allowed")
-        kind = str(header.get("typ", "")).lower()
-        if kind not in ACCESS_TOKEN_TYPES and not (self._settings.plain_jwt_allowed and kind in PLAIN_TYPES):
-            raise TokenRefused("not an access token")
-        kid = header.get("kid")
-        if kid is not None and not isinstance(kid, str):
-            raise TokenRefused("malformed")
-        return kid
+        Several of `accepted` may be of one issuer: one that knows the person's national number goes first.
+        """
+        claims, theirs = await self._signed.claims(token, accepted, ACCESS_TOKEN_TYPES)
+        people = self._people(claims, theirs)
+        return next((each for each in people if each.national_id), people[0])
 
-    def _check_claims(self, claims: Mapping[str, Any]) -> None:
+    def _people(self, claims: Mapping[str, Any], theirs: Sequence[OidcSettings]) -> Sequence[Identity]:
+        """The person as each of the settings reads the claims; at least one does, or it raises `TokenRefused`."""
+        people, refused = [], TokenRefused("nobody reads it")
+        for each in theirs:
+            try:
+                self._check_claims(claims, each)
+                people.append(identity_from(claims, each, today=self._clock.now().date()))
+            except JoseError as error:
+                refused = TokenRefused(error.error)
+            except UnusableClaims as error:
+                refused = TokenRefused(f"unusable claims: {error}")
+            except (TypeError, ValueError):
+                refused = TokenRefused("malformed")
+            except TokenRefused as error:
+                refused = error
+        if not people:
+            raise refused from None
+        return people
+
+    def _check_claims(self, claims: Mapping[str, Any], settings: OidcSettings) -> None:
         if ID_TOKEN_CLAIMS & claims.keys():
             raise TokenRefused("an ID token is no access token")
+        now = int(self._clock.now().timestamp())
         expected = jwt.JWTClaimsRegistry(
-            now=int(self._clock.now().timestamp()),
+            now=now,
             leeway=LEEWAY_SECONDS,
-            iss={"essential": True, "value": self._settings.issuer},
-            aud={"essential": True, "value": self._settings.audience},
+            iss={"essential": True, "value": settings.issuer},
+            aud={"essential": True, "value": settings.audience},
             sub={"essential": True},
             exp={"essential": True},
         )
         expected.validate(dict(claims))
         acr = str(claims.get("acr", ""))
-        if self._settings.acr_prefixes and not acr.startswith(self._settings.acr_prefixes):
+        if settings.acr_prefixes and not acr.startswith(settings.acr_prefixes):
             raise TokenRefused("level of assurance")
+        if settings.tenant and claims.get("tenant") != settings.tenant:
+            raise TokenRefused("another tenant's")
+        if claims.get("auth_time", 0) > now + LEEWAY_SECONDS:
+            raise TokenRefused("a login that is still to come")

@@ -5,7 +5,7 @@ import httpx2
 from integrations.oidc.provider import OidcSettings, is_secure
 
 REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-OPTIONAL = ("userinfo_endpoint",)
+OPTIONAL = ("userinfo_endpoint", "end_session_endpoint")
 
 
 class BadDiscovery(ValueError):

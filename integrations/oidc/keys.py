@@ -1,6 +1,7 @@
 """The keys an identity provider signs with: fetched once for everybody, and again when a new one shows up."""
 
 import asyncio
+from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 
 import httpx2
@@ -73,6 +74,24 @@ class ProviderKeys:
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, BadDiscovery, *BAD_KEYS) as error:
             raise IdentityProviderUnavailable(type(error).__name__) from error
         self._keys, self._fetched_at = keys, self._clock.now()
+        return keys
+
+
+class KeyRing:
+    """The keys of every issuer that was asked for lately. Only configured issuers are ever asked for."""
+
+    def __init__(self, clock: Clock, most: int = 500) -> None:
+        self._clock = clock
+        self._most = most
+        self._kept: OrderedDict[str, ProviderKeys] = OrderedDict()
+
+    def of(self, settings: OidcSettings) -> ProviderKeys:
+        keys = self._kept.get(settings.issuer)
+        if keys is None:
+            keys = self._kept[settings.issuer] = ProviderKeys(settings, self._clock)
+        self._kept.move_to_end(settings.issuer)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
         return keys
 
 

@@ -5,7 +5,9 @@ The session these functions use holds login attempts and nothing else; who is si
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import httpx2
@@ -14,18 +16,27 @@ from joserfc.errors import JoseError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
-from domain.patient import Identity
+from domain.patient import Identity, ProviderLogin
 from domain.ports import Clock
 from integrations.oidc.attempts import AttemptTooLarge, LoginAttempt, LoginAttempts
 from integrations.oidc.claims import identity_from
 from integrations.oidc.provider import OidcSettings
-from integrations.oidc.strict import DEADLINE_SECONDS, NotBelieved, StrictClient
+from integrations.oidc.strict import DEADLINE_SECONDS, NotBelieved, StrictClient, tells_of_the_person
 
-__all__ = ["BrowserLogin", "LoginAttempt", "LoginFailed", "LoginProblem"]
+__all__ = ["BrowserLogin", "Ending", "LoginAttempt", "LoginFailed", "LoginProblem"]
 
 UNREACHABLE = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError)
 UNBELIEVABLE = (AuthlibBaseError, JoseError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 """What Authlib and joserfc raise for answers of the wrong shape, besides their own errors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Where to send a browser to end its login, and with what; `is_personal` things do not belong in an address."""
+
+    url: str
+    parameters: Mapping[str, str] = field(repr=False)
+    is_personal: bool
 
 
 class LoginProblem(StrEnum):
@@ -51,59 +62,106 @@ class LoginFailed(Exception):
 
 
 class BrowserLogin:
-    """Logins at all providers, by the name each has in our settings."""
+    """Logins at whatever provider the caller has settings of; our clients there are kept for a while."""
 
-    def __init__(self, providers: Mapping[str, OidcSettings], clock: Clock) -> None:
+    def __init__(self, clock: Clock, most_clients: int = 500) -> None:
         self._attempts = LoginAttempts(clock)
         self._clock = clock
-        self._providers = dict(providers)
-        self._clients = {name: StrictClient(each, self._attempts, clock) for name, each in providers.items()}
+        self._client = lru_cache(most_clients)(self._new_client)
+
+    def _new_client(self, settings: OidcSettings) -> StrictClient:
+        return StrictClient(settings, self._attempts, self._clock)
 
     async def start(
-        self, request: Request, redirect_uri: str, attempt: LoginAttempt, *, login_hint: str | None = None
+        self,
+        request: Request,
+        redirect_uri: str,
+        attempt: LoginAttempt,
+        settings: OidcSettings,
+        *,
+        login_hint: str | None = None,
     ) -> RedirectResponse:
         """Sends the browser to the attempt's provider, to come back to `redirect_uri`. Raises `LoginFailed`."""
-        client = self._clients[attempt.provider]
-        asked = self._extra_parameters(attempt, login_hint)
+        asked = _extra_parameters(settings, attempt, login_hint)
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                began = await client.create_authorization_url(redirect_uri, **asked)
+                began = await self._client(settings).create_authorization_url(redirect_uri, **asked)
         except (*UNREACHABLE, *UNBELIEVABLE) as error:
             raise LoginFailed(LoginProblem.PROVIDER_UNAVAILABLE, type(error).__name__, attempt) from error
         proof = {"redirect_uri": redirect_uri, "nonce": began["nonce"], "code_verifier": began["code_verifier"]}
         try:
-            self._attempts.remember(request.session, began["state"], attempt, proof)
+            self._attempts.remember(request.session, began["state"], attempt, {**proof, "issuer": settings.issuer})
         except AttemptTooLarge as error:
             raise LoginFailed(LoginProblem.RETURN_TO_TOO_LONG, attempt=attempt) from error
         return RedirectResponse(began["url"], 302, {"Cache-Control": "no-store"})
 
-    def _extra_parameters(self, attempt: LoginAttempt, login_hint: str | None) -> dict[str, Any]:
-        settings = self._providers[attempt.provider]
-        asked = {
-            "kc_idp_hint": settings.kc_idp_hint,
-            "acr_values": settings.acr_values,
-            "max_age": attempt.max_age,
-            "login_hint": login_hint,
-        }
-        return {name: value for name, value in asked.items() if value is not None}
-
-    async def finish(self, request: Request) -> tuple[Identity, LoginAttempt]:
-        """Who came back, verified, and the attempt that brought them; each state works once. Raises `LoginFailed`."""
-        state = request.query_params.get("state")
-        attempt = self._attempts.attempt(request.session, state)
-        if attempt is None or attempt.provider not in self._clients:
+    def begun(self, request: Request) -> LoginAttempt:
+        """The attempt that whoever comes back began in this browser. Raises `LoginFailed`."""
+        attempt = self._attempts.attempt(request.session, request.query_params.get("state"))
+        if attempt is None:
             raise LoginFailed(LoginProblem.UNKNOWN_STATE)
+        return attempt
+
+    async def finish(
+        self, request: Request, attempt: LoginAttempt, settings: OidcSettings
+    ) -> tuple[Identity, ProviderLogin]:
+        """Who came back, verified; each state works once. Raises `LoginFailed`."""
+        state = request.query_params.get("state")
         try:
+            proof = await self._attempts.get_state_data(request.session, state)
+            if proof is None or proof["issuer"] != settings.issuer:  # a code goes to the issuer it was asked from
+                raise LoginFailed(LoginProblem.UNKNOWN_STATE, attempt=attempt)
             async with asyncio.timeout(DEADLINE_SECONDS):
-                token = await self._clients[attempt.provider].authorize_access_token(request, max_age=attempt.max_age)
-            settings = self._providers[attempt.provider]
-            return identity_from(token["userinfo"], settings, today=self._clock.now().date()), attempt
+                token = await self._client(settings).authorize_access_token(request, max_age=attempt.max_age)
+            identity = identity_from(token["userinfo"], settings, today=self._clock.now().date())
+            return identity, _kept(attempt, identity, token)
         except UNREACHABLE as error:
             raise LoginFailed(LoginProblem.PROVIDER_UNAVAILABLE, type(error).__name__, attempt) from error
         except UNBELIEVABLE as error:
             raise LoginFailed(_problem(error), _detail(error), attempt) from error
         finally:
             await self._attempts.clear_state_data(request.session, state)
+
+    async def ending(self, settings: OidcSettings, login: ProviderLogin, back_to: str, state: str) -> Ending | None:
+        """How to end the login at its provider as well (OpenID Connect RP-Initiated Logout 1.0).
+
+        None where the provider does not offer it, does not answer, or is another by now: here it is ended already.
+        """
+        if login.issuer != settings.issuer:
+            return None
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                metadata = await self._client(settings).load_server_metadata()
+        except (*UNREACHABLE, *UNBELIEVABLE):
+            return None
+        if "end_session_endpoint" not in metadata:
+            return None
+        asked = {"client_id": settings.client_id, "post_logout_redirect_uri": back_to, "state": state}
+        hint = {"id_token_hint": login.id_token} if login.id_token else {}
+        tells = login.id_token is not None and tells_of_the_person(login.id_token)
+        return Ending(url=str(metadata["end_session_endpoint"]), parameters={**hint, **asked}, is_personal=tells)
+
+
+def _extra_parameters(settings: OidcSettings, attempt: LoginAttempt, login_hint: str | None) -> dict[str, Any]:
+    asked = {
+        "kc_idp_hint": settings.kc_idp_hint,
+        "acr_values": settings.acr_values,
+        "max_age": attempt.max_age,
+        "login_hint": login_hint,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _kept(attempt: LoginAttempt, identity: Identity, token: Mapping[str, Any]) -> ProviderLogin:
+    sid, refresh = token["userinfo"].get("sid"), token.get("refresh_token")
+    return ProviderLogin(
+        provider=attempt.provider,
+        issuer=identity.issuer,
+        subject=identity.subject,
+        sid=sid if isinstance(sid, str) else None,
+        id_token=token["id_token"],
+        refresh_token=refresh if isinstance(refresh, str) else None,
+    )
 
 
 def _problem(error: Exception) -> LoginProblem:

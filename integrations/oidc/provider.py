@@ -47,6 +47,8 @@ class OidcSettings:
     """For providers older than RFC 9068, whose access tokens say `typ: JWT` or nothing."""
     ask_userinfo: bool = False
     """For brokers that give the national number only from UserInfo."""
+    tenant: str = ""
+    """Whom access tokens must name in their claim `tenant`; set where several tenants share issuer and audience."""
 
     def __post_init__(self) -> None:
         if not is_secure(self.issuer):

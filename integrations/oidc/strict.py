@@ -11,6 +11,7 @@ import httpx2
 from authlib.integrations.starlette_client import OAuthError
 from authlib.integrations.starlette_client.apps import StarletteOAuth2App
 from authlib.oidc.core import CodeIDToken
+from joserfc.util import json_b64decode
 from starlette.requests import Request
 
 from domain.ports import Clock
@@ -22,6 +23,10 @@ from integrations.oidc.provider import OidcSettings
 LEEWAY_SECONDS = 60
 DISCOVERY_SECONDS = 3600
 DEADLINE_SECONDS = 10.0
+ABOUT_THE_LOGIN = frozenset(
+    {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "auth_time", "acr", "amr", "sid", "at_hash", "c_hash"}
+)
+"""Claims that only the signed ID token may make, and that tell nothing of the person."""
 
 
 class NotBelieved(OAuthError):
@@ -96,20 +101,33 @@ class StrictClient(StarletteOAuth2App):
             raise NotBelieved("acr_too_low")
 
     def _check_age(self, claims: dict[str, Any], max_age: int | None) -> None:
-        if max_age is None:
-            return
         signed_in_at = claims.get("auth_time")
+        if signed_in_at is None and max_age is None:
+            return
         if not isinstance(signed_in_at, int | float) or isinstance(signed_in_at, bool):
             raise NotBelieved("missing_auth_time")
-        if self._clock.now().timestamp() - signed_in_at > max_age + LEEWAY_SECONDS:
+        age = self._clock.now().timestamp() - signed_in_at
+        if age < -LEEWAY_SECONDS:
+            raise NotBelieved("future_auth_time")
+        if max_age is not None and age > max_age + LEEWAY_SECONDS:
             raise NotBelieved("stale_auth_time")
 
     async def _with_userinfo(self, token: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
-        """UserInfo is not signed to us: only the same subject may add to the claims, and none is overwritten."""
+        """UserInfo is not signed to us: only the same subject may add to the claims, none is overwritten, and it says
+        nothing of the login itself."""
         more = await self.userinfo(token=token)
         if more.get("sub") != claims["sub"]:
             raise NotBelieved("userinfo_of_somebody_else")
-        return {**more, **claims}
+        return {**{name: told for name, told in more.items() if name not in ABOUT_THE_LOGIN}, **claims}
+
+
+def tells_of_the_person(id_token: str) -> bool:
+    """Whether a token, believed already, holds more than what a login needs: a name, a birth date, a number."""
+    try:
+        claims = json_b64decode(id_token.split(".")[1].encode())
+        return not claims.keys() <= ABOUT_THE_LOGIN | {"sub", "typ"}
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return True
 
 
 def _id_token_class(access_token: str | None, now_seconds: int) -> type[CodeIDToken]:

@@ -1,7 +1,8 @@
 """A small OpenID Connect provider for demos and tests: BankID's and Vipps's place, with made-up people.
 
 It keeps to the standards on purpose (PKCE required, codes used once, `iss` in the answer), so that a client which
-works here is not working by luck. Its one freedom: `login_hint` signs that person in without a page.
+works here is not working by luck. Its one freedom: `login_hint` signs that person in without a page. As a broker it
+takes `kc_idp_hint`, and tells what that method would; `resource` (RFC 8707) says whom an access token is for.
 """
 
 import base64
@@ -84,7 +85,7 @@ class IdentityProvider:
             Route("/authorize", self.authorize),
             Route("/token", self.token, methods=["POST"]),
             Route("/userinfo", self.userinfo, methods=["GET", "POST"]),
-            Route("/end_session", self.end_session),
+            Route("/end_session", self.end_session, methods=["GET", "POST"]),
         ]
 
     def issuer(self, request: Request) -> str:
@@ -147,6 +148,8 @@ class IdentityProvider:
             person=person,
             session=secrets.token_urlsafe(16),
             signed_in_at=now,
+            audience=asked.get("resource") or API_AUDIENCE,
+            method=asked.get("kc_idp_hint", ""),
         )
         return code
 
@@ -209,12 +212,13 @@ class IdentityProvider:
             claims = self.keys.claims(token) if scheme.lower() == "bearer" else {}
         except (JoseError, ValueError):
             return {}
-        live = claims.get("aud") == API_AUDIENCE and self._now() < claims["exp"]
+        live = "client_id" in claims and self._now() < claims["exp"]  # which ID tokens have not
         return claims if live and claims["sid"] not in self._ended else {}
 
     async def end_session(self, request: Request) -> Response:
         """Ends the login named by `id_token_hint`, and goes back where the application may be sent."""
-        asked = dict(request.query_params)
+        body = await request.body() if request.method == "POST" else b""
+        asked = {**request.query_params, **dict(parse_qsl(body.decode("utf-8", "replace")))}
         try:
             hint = self.keys.claims(asked["id_token_hint"])
         except (KeyError, JoseError, ValueError):

@@ -17,6 +17,8 @@ ALGORITHM = "ES256"
 API_AUDIENCE = "itb-api"
 TOKEN_SECONDS = 3600
 NATIONAL_NUMBER_CLAIMS = {"NO": "pid", "SE": "personnummer"}
+CLAIMS_BY_METHOD = {"vipps": {"NO": "nin"}, "bankid-se": {"SE": "ssn"}}
+"""Brokers pass on what each method tells, under that method's own names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Grant:
     person: Person
     session: str
     signed_in_at: int
+    audience: str = API_AUDIENCE
+    method: str = ""
 
 
 class SigningKeys:
@@ -93,9 +97,10 @@ def subject(person: Person) -> str:
     return uuid5(NAMESPACE_URL, f"https://sandbox.example/people/{person.login}").hex
 
 
-def person_claims(person: Person) -> dict[str, Any]:
+def person_claims(person: Person, method: str = "") -> dict[str, Any]:
     """Standard claims, and the national number under the name that the country's brokers use."""
-    number = {NATIONAL_NUMBER_CLAIMS[person.country]: person.number} if person.number else {}
+    name = {**NATIONAL_NUMBER_CLAIMS, **CLAIMS_BY_METHOD.get(method, {})}[person.country]
+    number = {name: person.number} if person.number else {}
     phone = {"phone_number": person.phone_at_login} if person.phone_at_login else {}
     return {
         "sub": subject(person),
@@ -112,14 +117,14 @@ def person_claims(person: Person) -> dict[str, Any]:
 
 def id_token(keys: SigningKeys, issuer: str, grant: Grant, now: int, *, lean: bool = False) -> str:
     """Proof of the login for the application. A lean one leaves the person to UserInfo, as some brokers do."""
-    about = {"sub": subject(grant.person)} if lean else person_claims(grant.person)
+    about = {"sub": subject(grant.person)} if lean else person_claims(grant.person, grant.method)
     nonce = {"nonce": grant.nonce} if grant.nonce else {}
     return keys.sign("JWT", {**about, **nonce, **_login_claims(issuer, grant, now), "aud": grant.client_id})
 
 
 def access_token(keys: SigningKeys, issuer: str, grant: Grant, now: int) -> str:
     """A token for the booking API, by RFC 9068."""
-    claims = {**person_claims(grant.person), **_login_claims(issuer, grant, now), "aud": API_AUDIENCE}
+    claims = {**person_claims(grant.person, grant.method), **_login_claims(issuer, grant, now), "aud": grant.audience}
     claims |= {"client_id": grant.client_id, "scope": grant.scope, "jti": secrets.token_hex(16)}
     return keys.sign("at+jwt", claims)
 
@@ -130,6 +135,6 @@ def _login_claims(issuer: str, grant: Grant, now: int) -> dict[str, Any]:
         "iat": now,
         "exp": now + TOKEN_SECONDS,
         "auth_time": grant.signed_in_at,
-        "acr": ACR,
+        "acr": f"{ACR}:{grant.method}" if grant.method else ACR,
         "sid": grant.session,
     }

@@ -1,10 +1,10 @@
 """The way into the database: SQLite for a single process, PostgreSQL for production."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import URL, Connection, Executable, event, make_url
@@ -13,6 +13,8 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from integrations.store.types import AnyRow
+
+T = TypeVar("T")
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
@@ -131,13 +133,21 @@ class Reads:
 
     async def rows(self, statement: Executable) -> Sequence[AnyRow]:
         """All rows of one statement, asked once more when the pooled connection turns out to be dead."""
+
+        async def ask(connection: AsyncConnection) -> Sequence[AnyRow]:
+            return (await connection.execute(statement)).all()
+
+        return await self.ask(ask)
+
+    async def ask(self, asking: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Several statements on one connection, each a transaction of its own; none of them may write."""
         try:
-            return await self._ask(statement)
+            return await self._ask(asking)
         except DBAPIError as why:
             if not why.connection_invalidated:
                 raise
-            return await self._ask(statement)
+            return await self._ask(asking)
 
-    async def _ask(self, statement: Executable) -> Sequence[AnyRow]:
+    async def _ask(self, asking: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         async with connected(self._engine) as connection:
-            return (await connection.execute(statement)).all()
+            return await asking(connection)

@@ -5,7 +5,7 @@ and written together. What versions before that kept in the clear is read from t
 """
 
 from dataclasses import fields, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +51,18 @@ class SqlPatients:
 
     async def get(self, tenant_id: str, id: UUID) -> Patient | None:
         return await self._find(tenant_id, select(PATIENT).where(P.tenant_id == tenant_id, P.id == id))
+
+    async def sign_out(self, tenant_id: str, id: UUID, now: datetime) -> None:
+        here = (P.tenant_id == tenant_id, P.id == id)
+        await self._connection.execute(update(PATIENT).where(*here).values(signed_out_at=now))
+
+    async def known(self, tenant_id: str, identity: Identity) -> Patient | None:
+        """Whom `recognise` would answer without writing anything, else None."""
+        patient = await self._vouched_for(tenant_id, identity)
+        if patient is None or _brought_up_to_date(patient, identity) != patient:
+            return None
+        told = identity.national_id
+        return patient if told is None or told == patient.national_id else None
 
     async def recognise(self, tenant_id: str, identity: Identity, new_id: UUID) -> Patient:
         """One person stays one patient, whoever they sign in through; two numbers are never made one patient."""
@@ -175,10 +187,12 @@ def patient_of(keys: TenantKeys, row: AnyRow) -> Patient:
         email=person.email,
         language=row.language,
         edited=row.edited,
+        signed_out_at=row.signed_out_at,
     )
 
 
 def values_of(keys: TenantKeys, patient: Patient) -> dict[str, Any]:
+    """Without what has a writer of its own, which would else be written back as it was."""
     number, id = patient.national_id, str(patient.id)
     person = Person(patient.name, patient.birth_date, patient.phone, patient.email)
     return {

@@ -96,6 +96,7 @@ class PatientRow(StoreRow, table=True):
     email: str | None = None
     language: str | None = None
     edited: Any = Field(sa_type=WORDS, nullable=False)
+    signed_out_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 class PatientIdentityRow(StoreRow, table=True):
@@ -114,10 +115,14 @@ class PatientIdentityRow(StoreRow, table=True):
 
 
 class SessionRow(StoreRow, table=True):
+    """What the provider gave at login is sealed, and found by keyed hashes: nobody signs in with what stands here."""
+
     __tablename__ = "session"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "patient_id"], ["patient.tenant_id", "patient.id"]),
         Index(None, "tenant_id", "patient_id"),
+        Index(None, "tenant_id", "sid_index"),
+        Index(None, "tenant_id", "subject_index"),
     )
 
     tenant_id: str = Field(primary_key=True)
@@ -126,6 +131,19 @@ class SessionRow(StoreRow, table=True):
     authenticated_at: datetime = Field(sa_type=Instant)
     created_at: datetime = Field(sa_type=Instant)
     last_seen_at: datetime = Field(sa_type=Instant)
+    expires_at: datetime = Field(sa_type=Instant)
+    login_sealed: bytes | None = None
+    sid_index: bytes | None = None
+    subject_index: bytes | None = None
+
+
+class LogoutTokenRow(StoreRow, table=True):
+    """Back-channel logout tokens that have been here, each by a hash of its issuer and `jti`."""
+
+    __tablename__ = "logout_token"
+
+    tenant_id: str = Field(primary_key=True, foreign_key="tenant.tenant_id")
+    id: str = Field(primary_key=True)
     expires_at: datetime = Field(sa_type=Instant)
 
 
@@ -181,6 +199,7 @@ TENANT_HOST = table_of(TenantHostRow)
 PATIENT = table_of(PatientRow)
 PATIENT_IDENTITY = table_of(PatientIdentityRow)
 SESSION = table_of(SessionRow)
+LOGOUT_TOKEN = table_of(LogoutTokenRow)
 IDEMPOTENCY = table_of(IdempotencyRow)
 AUDIT = table_of(AuditRow)
 OUTBOX = table_of(OutboxRow)

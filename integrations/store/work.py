@@ -59,7 +59,7 @@ class SqlWork:
         self.bookings = SqlBookings(connection, clock, self.hint, self.jobs, self.sealing)
         self.patients = SqlPatients(connection, self.sealing, clock)
         self.keys = SqlKeys(connection, sealing, self.sealing)
-        self.sessions = SqlSessions(connection)
+        self.sessions = SqlSessions(connection, sealing, self.sealing)
         self.idempotency = SqlIdempotency(connection)
         self.catalogue = SqlCatalogueWrites(connection)
         self.feeds = SqlFeeds(connection)

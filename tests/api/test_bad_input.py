@@ -384,7 +384,7 @@ async def test_what_one_tenant_gave_out_is_worth_nothing_at_another(on_both: Api
 
 
 async def test_two_tenants_over_the_same_rows_share_nothing(town: Town, filled_url: str) -> None:
-    token = await sign_in(town, "erik")
+    token, at_other = await sign_in(town, "erik"), await sign_in(town, "erik", OTHER)
     query = "query($id: ID!) { node(id: $id) { id } viewer { patient { id } bookings { nodes { id reference } } } }"
     clinics = "{ clinics { nodes { id slug } } }"
     settings = town.settings(filled_url)
@@ -393,7 +393,7 @@ async def test_two_tenants_over_the_same_rows_share_nothing(town: Town, filled_u
         journey = Journey(client, "solna-vardcentral", token=token)
         booking = await journey.booked()
         mine = await client(query, token, id=booking["id"])
-        theirs = await other(query, token, id=booking["id"])
+        theirs = await other(query, at_other, id=booking["id"])
         assert mine["node"] == {"id": booking["id"]}
         ours, others = ([n["id"] for n in v["viewer"]["bookings"]["nodes"] if n["reference"]] for v in (mine, theirs))
         assert (ours, theirs["node"], others) == ([booking["id"]], None, [])

@@ -74,6 +74,11 @@ class HostileProvider:
         promises = {"id_token_signing_alg_values_supported": algorithms, "jwks_uri": f"{issuer}/jwks"}
         return JSONResponse({"issuer": issuer, **doors, **promises, **self.wrong.discovery})
 
+    def rotate(self) -> ECKey:
+        """Signs with a new key from now on, and publishes that one alone; answers the old one."""
+        old, self.key = self.key, ECKey.generate_key("P-256", {"kid": f"{self.key.kid}+"}, private=True)
+        return old
+
     async def jwks(self, request: Request) -> Response:
         secret = OctKey.import_key("a shared secret in a public place", {"kid": "k0"})
         return JSONResponse({"keys": [secret.as_dict(private=True), self.key.as_dict(private=False)]})
@@ -96,5 +101,5 @@ class HostileProvider:
     async def userinfo(self, request: Request) -> Response:
         return JSONResponse(self.wrong.userinfo)
 
-    def signed(self, claims: Claims) -> str:
-        return jwt.encode({"alg": "ES256", "kid": "k1"}, claims, self.key)
+    def signed(self, claims: Claims, typ: str = "JWT") -> str:
+        return jwt.encode({"alg": "ES256", "typ": typ, "kid": self.key.kid}, claims, self.key)

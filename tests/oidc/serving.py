@@ -75,11 +75,11 @@ def redeem(code: str, verifier: str, **changes: str) -> dict[str, str]:
     return {**form, "client_id": "itb-app", "redirect_uri": CALLBACK, **changes}
 
 
-async def tokens_of(issuer: str, login: str = "kari") -> dict[str, Any]:
+async def tokens_of(issuer: str, login: str = "kari", **asked: str) -> dict[str, Any]:
     """What a mobile app gets when that person logs in."""
     verifier, challenge = new_verifier()
     async with httpx2.AsyncClient(base_url=issuer) as app:
-        back = await app.get("/authorize", params=authorization(challenge, login))
+        back = await app.get("/authorize", params=authorization(challenge, login, **asked))
         answer = await app.post("/token", data=redeem(query_of(back)["code"], verifier))
     assert answer.status_code == 200, answer.text
     tokens: dict[str, Any] = answer.json()

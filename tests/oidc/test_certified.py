@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
@@ -20,7 +22,7 @@ import uvicorn
 
 from api.bootstrap import build_app
 from integrations.sandbox.people import PEOPLE
-from tests.living import Client, Town
+from tests.living import Client, Town, until
 from tests.oidc.serving import CALLBACK, authorization, new_verifier, redeem
 
 PROVIDER = Path(__file__).parent / "certified"
@@ -124,3 +126,53 @@ async def test_an_app_signs_in_and_refreshes(town: Town, sqlite_filled_url: str,
         for tokens in (first, second):
             viewer = (await here.browser(VIEWER, tokens["access_token"]))["viewer"]
             assert viewer["patient"]["name"] == KARI.name
+
+
+async def test_who_signs_out_here_is_signed_out_there(
+    town: Town, sqlite_filled_url: str, provider_folder: Path
+) -> None:
+    """With a form, since that provider's ID tokens tell of the person; what the browser had is worth nothing."""
+    async with place(town, sqlite_filled_url, provider_folder) as here:
+        await log_in(here)
+        secret = here.browser.http.cookies["sid"]
+        home = f"{here.house}/app"
+        answer = await here.browser.http.get("/logout", params={"returnTo": home})
+        assert "sid" not in here.browser.http.cookies
+        assert await ended_at_the_provider(here, answer) == home
+        assert (await here.browser(VIEWER))["viewer"] is None
+        here.browser.http.cookies.set("sid", secret, domain="127.0.0.1")
+        assert (await here.browser(VIEWER))["viewer"] is None
+
+
+async def test_the_provider_tells_of_a_logout_by_the_back_channel(
+    town: Town, sqlite_filled_url: str, provider_folder: Path
+) -> None:
+    """Somebody leaves the provider itself, by its own page; our session of that login is over."""
+    async with place(town, sqlite_filled_url, provider_folder) as here:
+        await log_in(here)
+        assert (await here.browser(VIEWER))["viewer"]
+        page = await here.browser.http.get(f"{here.issuer}/session/end")
+        await confirmed(here, page)
+
+        async def is_over() -> bool:
+            return (await here.browser(VIEWER))["viewer"] is None
+
+        assert await until(is_over, 60)
+
+
+async def ended_at_the_provider(here: Place, answer: httpx2.Response) -> str:
+    """The form that our answer holds is sent, the provider's question answered with yes, and its redirects followed."""
+    page = await here.browser.http.post(f"{here.issuer}/session/end", data=fields_of(answer.text))
+    back = await confirmed(here, page)
+    assert back.is_redirect, (answer.text, page.text, back.text)
+    return await follow(here.browser.http, urljoin(here.issuer, back.headers["location"]), f"{here.house}/app")
+
+
+async def confirmed(here: Place, page: httpx2.Response) -> httpx2.Response:
+    yes = {**fields_of(page.text), "logout": "yes"}
+    return await here.browser.http.post(f"{here.issuer}/session/end/confirm", data=yes)
+
+
+def fields_of(page: str) -> dict[str, str]:
+    found = re.findall(r'name="([^"]+)" value="([^"]*)"', page)
+    return {name: unescape(value) for name, value in found}

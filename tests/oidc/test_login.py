@@ -29,7 +29,7 @@ def settings(issuer: str, **changes: Any) -> OidcSettings:
     return OidcSettings(issuer=issuer, **{**web, **changes})
 
 
-def house(login: BrowserLogin) -> Starlette:
+def house(login: BrowserLogin, providers: dict[str, OidcSettings]) -> Starlette:
     """The least application around a login; it answers with what it learnt."""
 
     async def start(request: Request) -> Response:
@@ -43,13 +43,16 @@ def house(login: BrowserLogin) -> Starlette:
             max_age=max_age,
         )
         try:
-            return await login.start(request, f"{HOUSE}/callback", attempt, login_hint=asked.get("who", "kari"))
+            hint = asked.get("who", "kari")
+            at = providers[attempt.provider]
+            return await login.start(request, f"{HOUSE}/callback", attempt, at, login_hint=hint)
         except LoginFailed as failed:
             return JSONResponse({"failed": failed.reason}, 400)
 
     async def callback(request: Request) -> Response:
         try:
-            identity, attempt = await login.finish(request)
+            attempt = login.begun(request)
+            identity, _ = await login.finish(request, attempt, providers[attempt.provider])
         except LoginFailed as failed:
             known = failed.attempt.return_to if failed.attempt else None
             return JSONResponse({"failed": failed.reason, "detail": failed.detail, "return_to": known}, 400)
@@ -117,7 +120,7 @@ def app(issuer: str, hostile_server: tuple[HostileProvider, str], clock: Movable
         "by-userinfo": settings(hostile_server[1], ask_userinfo=True),
         "gone": settings("http://127.0.0.1:9"),
     }
-    return house(BrowserLogin(providers, clock))
+    return house(BrowserLogin(clock), providers)
 
 
 @pytest.fixture

@@ -43,6 +43,14 @@ class Desk:
         found: list[dict[str, Any]] = (await self.page(when, first=50))["nodes"]
         return found
 
+    async def goes_to_the_other_front(self) -> None:
+        self.client.http.headers["X-Tenant"] = OTHER
+        self.journey.token = await sign_in(self.town, self.caller.login, OTHER)
+
+    async def comes_back(self) -> None:
+        del self.client.http.headers["X-Tenant"]
+        self.journey.token = await sign_in(self.town, self.caller.login)
+
     async def node(self, id: str, token: str | None) -> Any:
         return (await self.client(NODE, token, id=id))["node"]
 
@@ -165,7 +173,7 @@ async def test_each_tenant_has_its_own_id_for_it(town: Town, sqlite_filled_url: 
     """The same person is known to both, and so is the record system."""
     async with desk(town, sqlite_filled_url) as one:
         shown = await one.rings()
-        one.client.http.headers["X-Tenant"] = OTHER
+        await one.goes_to_the_other_front()
         [theirs] = await one.nodes()
         assert (at(theirs), theirs["reference"]) == (at(shown), None)
         assert theirs["id"] != shown["id"]
@@ -197,9 +205,9 @@ async def test_a_booking_whose_number_the_record_system_dropped_is_known_by_its_
 async def test_what_another_front_booked_is_shown_and_can_be_cancelled(town: Town, sqlite_filled_url: str) -> None:
     """It carries a number that is none of this tenant's."""
     async with desk(town, sqlite_filled_url) as one:
-        one.client.http.headers["X-Tenant"] = OTHER
+        await one.goes_to_the_other_front()
         await one.journey.booked()
-        del one.client.http.headers["X-Tenant"]
+        await one.comes_back()
         [shown] = await one.nodes()
         assert shown["reference"] is None
         assert (await one.journey.cancel(shown))["booking"]["status"] == "CANCELLED"

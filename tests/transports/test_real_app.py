@@ -29,7 +29,7 @@ async def test_the_catalogue_is_read(url: str) -> None:
 
 
 async def test_a_patient_signs_in_by_the_beginning(url: str, town: Town) -> None:
-    token = await sign_in(town, "kari")
+    token = await sign_in(town, "kari", OTHER)
     async with talking(url) as talk:
         await talk.begin(Authorization=f"Bearer {token}", **{"X-Tenant": OTHER})
         told = await talk.data(VIEWER)

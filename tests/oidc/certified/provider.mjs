@@ -17,7 +17,7 @@ const clients = [
     client_secret: 'demo-only-not-a-secret',
     redirect_uris: [`${house}/login/callback`],
     post_logout_redirect_uris: [`${house}/logout/done`],
-    backchannel_logout_uri: `${house}/logout/backchannel`,
+    backchannel_logout_uri: `${house}/logout/backchannel/nordhelse`,
     backchannel_logout_session_required: true,
   },
   {
@@ -39,6 +39,8 @@ server.listen(0, '127.0.0.1', () => {
 function provide(issuer) {
   const provider = new Provider(issuer, {
     clients,
+    enableHttpPostMethods: true, // as OpenID Connect RP-Initiated Logout 1.0 demands; it is off unless asked for
+    cookies: { long: { sameSite: 'none' } },
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig', kid: 'certified' }] },
     claims: { openid: ['sub', 'pid', 'auth_time', 'acr'], profile: ['name', 'birthdate', 'locale', 'phone_number'] },
     conformIdTokenClaims: false,

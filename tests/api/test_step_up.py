@@ -1,0 +1,133 @@
+"""What cannot be taken back asks for a fresh login, gets one from the provider, and loses no held time over it."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+
+from integrations.sandbox.identity import create_identity_provider
+from tests.api.test_login import HOME, LOGIN_URL, begin, house, log_in
+from tests.living import Client, Town, sign_in
+from tests.oidc.serving import MovableClock, query_of, served
+from tests.system.journey import CANCEL, CONFIRM, RESCHEDULE, Journey, key
+
+PLACE = "bryggen-legesenter"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
+    """The house's clock; the identity provider keeps the real time."""
+    moved = MovableClock()
+    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
+    return moved
+
+
+class Remembering:
+    """A provider that signs people in by what it remembers of them, `ago` seconds old, unless asked for less."""
+
+    def __init__(self) -> None:
+        self.ago = 0
+
+    def __call__(self) -> float:
+        return time.time() - self.ago
+
+
+@pytest.fixture
+def remembering() -> Iterator[tuple[Remembering, str]]:
+    memory = Remembering()
+    with served(create_identity_provider(now=memory)) as issuer:
+        yield memory, issuer
+
+
+async def code_of(client: Client, query: str, given: dict[str, Any], token: str | None = None) -> str | None:
+    body = await client.raw(query, token, input={"idempotencyKey": key(), **given})
+    return body["errors"][0]["extensions"]["code"] if "errors" in body else None
+
+
+def confirming(hold: str, terms: str = "2026-01") -> dict[str, Any]:
+    return {"holdToken": hold, "acceptedTermsVersion": terms, "smsConfirmation": False}
+
+
+BOOKING = "Qm9va2luZzowMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDA"
+CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "confirm": (CONFIRM, confirming("x")),
+    "reschedule": (RESCHEDULE, {"bookingId": BOOKING, "expectedVersion": 1, "holdToken": "x"}),
+    "cancel": (CANCEL, {"bookingId": BOOKING, "expectedVersion": 1}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("how", ["cookie", "bearer"])
+async def test_half_an_hour_after_the_login_a_fresh_one_is_asked_for(
+    town: Town, sqlite_filled_url: str, clock: MovableClock, change: str, how: str
+) -> None:
+    query, given = CHANGES[change]
+    async with house(town, sqlite_filled_url) as (client, _):
+        token = await sign_in(town, "kari") if how == "bearer" else None
+        if token is None:
+            await log_in(client)
+        for minutes in (15, 29):
+            clock.ahead = timedelta(minutes=minutes)
+            assert await code_of(client, query, given, token) != "STEP_UP_REQUIRED"
+        clock.ahead = timedelta(minutes=31)
+        assert await code_of(client, query, given, token) == "STEP_UP_REQUIRED"
+        viewer = await client("{ viewer { patient { name } } }", token)
+        assert viewer["viewer"]["patient"]["name"] == "Kari Testesen"
+
+
+async def test_a_setting_shortens_it(town: Town, sqlite_filled_url: str, clock: MovableClock) -> None:
+    async with house(town, sqlite_filled_url, step_up_seconds=60.0) as (client, _):
+        await log_in(client)
+        clock.ahead = timedelta(seconds=90)
+        assert await code_of(client, *CHANGES["cancel"]) == "STEP_UP_REQUIRED"
+
+
+async def test_it_is_told_in_the_readers_language(town: Town, sqlite_filled_url: str, clock: MovableClock) -> None:
+    words = {"nb": "Logg inn på nytt", "sv": "Logga in igen", "en": "Sign in again"}
+    async with house(town, sqlite_filled_url) as (client, _):
+        token = await sign_in(town, "kari")
+        clock.ahead = timedelta(minutes=31)
+        for language, beginning in words.items():
+            client.http.headers["Accept-Language"] = language
+            body = await client.raw(CANCEL, token, input={"idempotencyKey": key(), **CHANGES["cancel"][1]})
+            assert body["errors"][0]["message"].startswith(beginning)
+
+
+async def test_the_login_is_fresh_and_the_held_time_is_kept(
+    town: Town, filled_url: str, remembering: tuple[Remembering, str]
+) -> None:
+    """Signed in by an old login, by which the provider knew the person still."""
+    memory, issuer = remembering
+    async with house(town, filled_url, oidc_issuer=issuer) as (client, _):
+        memory.ago = 40 * 60
+        await log_in(client)
+        journey = Journey(client, PLACE)
+        held = (await journey.hold((await journey.slots())[0]["id"]))["hold"]
+        assert await code_of(client, CONFIRM, confirming(held["token"])) == "STEP_UP_REQUIRED"
+
+        asked = query_of(await start(client, held["token"]))
+        assert asked["max_age"] == "60"
+        refused = await client.http.get((await begin(client, "kari", hold=held["token"])).headers["location"])
+        assert refused.headers["location"] == f"{HOME}?login=failed"  # the provider did not care
+        assert await code_of(client, CONFIRM, confirming(held["token"])) == "STEP_UP_REQUIRED"
+
+        memory.ago = 0
+        assert (await log_in(client, hold=held["token"])).headers["location"] == HOME
+        booked = await journey.confirm(held["token"])
+        assert booked["booking"]["status"] == "BOOKED", booked["errors"]
+        await journey.cancel(booked["booking"])
+
+
+async def start(client: Client, hold: str | None = None) -> httpx2.Response:
+    providers = (await client(LOGIN_URL, to=HOME, hold=hold))["tenant"]["identityProviders"]
+    return await client.http.get(next(each["loginUrl"] for each in providers if each["id"] == "bankid-no"))
+
+
+async def test_who_is_not_signed_in_is_not_asked_for_a_fresh_login(town: Town, sqlite_filled_url: str) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        assert "max_age" not in query_of(await start(client))
+        client.http.cookies.set("sid", "nobody's", domain="127.0.0.1")
+        assert "max_age" not in query_of(await start(client))

@@ -1,0 +1,225 @@
+"""Every lie of a hostile provider, in every way in which it can be told: each is one cell of a table."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from integrations.oidc.attempts import LoginAttempts
+from integrations.oidc.bearer import BearerTokens, IdentityProviderUnavailable, TokenRefused
+from integrations.oidc.keys import KeyRing
+from integrations.oidc.login import BrowserLogin
+from integrations.oidc.logout import EVENT, LogoutTokens
+from integrations.oidc.provider import OidcSettings
+from integrations.oidc.strict import StrictClient
+from tests.oidc.hostile import Claims, HostileProvider, Misbehaviour, signed_with_the_public_key, unsigned
+from tests.oidc.serving import MovableClock, served
+from tests.oidc.test_login import Browser, house, settings
+
+LOGINS = ("login", "login with UserInfo", "step-up")
+TOKENS = ("bearer", "back-channel logout")
+EVERY_MODE = (*LOGINS, *TOKENS)
+NUMBER = "13116900216"
+A_DAY = 86_400
+TYPES = {"bearer": "at+jwt", "back-channel logout": "logout+jwt"}
+
+Sign = Callable[[HostileProvider, Claims, str], str]
+
+
+@dataclass(frozen=True)
+class Lie:
+    """What is wrong, where the rest is right, and in which modes it can be told at all."""
+
+    claims: Claims = field(default_factory=dict)
+    sign: Sign | None = None
+    answer: Claims = field(default_factory=dict)
+    discovery: Claims = field(default_factory=dict)
+    token: Claims = field(default_factory=dict)
+    userinfo: Claims = field(default_factory=dict)
+    modes: tuple[str, ...] = EVERY_MODE
+
+
+def by_a_strangers_key(kid: str | None = None) -> Sign:
+    def sign(provider: HostileProvider, claims: Claims, typ: str) -> str:
+        header = {"alg": "ES256", "typ": typ, "kid": kid or provider.key.kid}
+        return jwt.encode(header, claims, ECKey.generate_key("P-256"))
+
+    return sign
+
+
+def by_a_withdrawn_key(provider: HostileProvider, claims: Claims, typ: str) -> str:
+    old = provider.rotate()
+    return jwt.encode({"alg": "ES256", "typ": typ, "kid": old.kid}, claims, old)
+
+
+LIES = {
+    "alg none": Lie(sign=lambda _, claims, typ: unsigned(claims, typ)),
+    "HS256 with the public key": Lie(sign=lambda p, claims, typ: signed_with_the_public_key(claims, p.key, typ)),
+    "a stranger's key under a known kid": Lie(sign=by_a_strangers_key()),
+    "unknown kid": Lie(sign=by_a_strangers_key("nobody's")),
+    "rotated keys, signed by the old one": Lie(sign=by_a_withdrawn_key),
+    "rubbish": Lie(sign=lambda *_: "rubbish"),
+    "foreign aud": Lie(claims={"aud": "somebody-else"}),
+    "foreign aud with our azp": Lie(claims={"aud": "somebody-else", "azp": "itb-web"}),
+    "our aud with a foreign azp": Lie(claims={"aud": ["itb-web", "x"], "azp": "x"}, modes=LOGINS),
+    "no aud": Lie(claims={"aud": None}),
+    "wrong iss": Lie(claims={"iss": "https://evil.example"}),
+    "no iss": Lie(claims={"iss": None}),
+    "expired": Lie(claims={"exp": int(time.time()) - 61}),
+    "never expires": Lie(claims={"exp": None}),
+    "future iat": Lie(claims={"iat": int(time.time()) + A_DAY}),
+    "not valid yet": Lie(claims={"nbf": int(time.time()) + A_DAY}),
+    "missing id_token": Lie(token={"id_token": None}, modes=LOGINS),
+    "wrong nonce": Lie(claims={"nonce": "another"}, modes=LOGINS),
+    "no nonce": Lie(claims={"nonce": None}, modes=LOGINS),
+    "a nonce where none belongs": Lie(claims={"nonce": "n"}, modes=TOKENS),
+    "no subject": Lie(claims={"sub": None}),  # and so about nobody, where no session is named either
+    "wrong at_hash": Lie(claims={"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}, modes=LOGINS),
+    "stale auth_time": Lie(claims={"auth_time": int(time.time()) - 600}, modes=("step-up",)),
+    "missing auth_time": Lie(claims={"auth_time": None}, modes=("step-up",)),
+    "future auth_time": Lie(claims={"auth_time": int(time.time()) + A_DAY}, modes=(*LOGINS, "bearer")),
+    "answered by another issuer": Lie(answer={"iss": "https://evil.example"}, modes=LOGINS),
+    "iss promised and not given": Lie(discovery={"authorization_response_iss_parameter_supported": True}, modes=LOGINS),
+    "other sub in UserInfo": Lie(userinfo={"sub": "another"}, modes=("login with UserInfo",)),
+    "no sub in UserInfo": Lie(userinfo={"sub": None}, modes=("login with UserInfo",)),
+    "discovery of another issuer": Lie(discovery={"issuer": "https://evil.example"}),
+    "discovery pointing elsewhere for tokens": Lie(discovery={"token_endpoint": "http://evil.example/token"}),
+    "discovery pointing elsewhere for keys": Lie(discovery={"jwks_uri": "http://evil.example/jwks"}),
+    "discovery without keys": Lie(discovery={"jwks_uri": None}),
+}
+CELLS = [pytest.param(mode, lie, id=f"{mode}-{lie}") for lie, told in LIES.items() for mode in told.modes]
+
+
+@dataclass
+class Stage:
+    """One house, new to the provider, and one browser in front of it."""
+
+    provider: HostileProvider
+    at: OidcSettings
+    browser: Browser
+    clock: MovableClock
+
+    async def let_in(self, mode: str, lie: Lie) -> bool:
+        if mode in TOKENS:
+            return await self._is_believed(mode, lie)
+        userinfo = {"sub": "somebody", "pid": NUMBER, **lie.userinfo}
+        sign = lie.sign and (lambda claims: lie.sign(self.provider, claims, "JWT"))  # type: ignore[misc]
+        self.provider.wrong = Misbehaviour(lie.claims, sign, lie.answer, lie.discovery, 200, lie.token, userinfo)
+        began = await self.browser.house.get("/start", params=asked_in(mode))
+        if began.status_code == 400:
+            return False
+        back = await self.browser.outside.get(began.headers["location"])
+        got = await self.browser.come_back(back.headers["location"])
+        assert ("name" in got) != ("failed" in got), got
+        return "name" in got
+
+    async def _is_believed(self, mode: str, lie: Lie) -> bool:
+        self.provider.wrong = Misbehaviour(discovery=lie.discovery)
+        claims = {name: v for name, v in {**self._claims(mode), **lie.claims}.items() if v is not None}
+        typ = TYPES[mode]
+        token = lie.sign(self.provider, claims, typ) if lie.sign else self.provider.signed(claims, typ)
+        keys = KeyRing(self.clock)
+        read: Callable[..., Awaitable[Any]] = (
+            BearerTokens(self.clock, keys).identity if mode == "bearer" else LogoutTokens(self.clock, keys).read
+        )
+        try:
+            return bool(await read(token, [self.at]))
+        except (TokenRefused, IdentityProviderUnavailable):
+            return False
+
+    def _claims(self, mode: str) -> Claims:
+        now = int(time.time())
+        claims = {"iss": self.at.issuer, "sub": "somebody", "iat": now, "exp": now + 600}
+        if mode == "bearer":
+            return {**claims, "aud": "itb-api", "auth_time": now, "client_id": "itb-app"}
+        return {**claims, "aud": "itb-web", "jti": uuid4().hex, "events": {EVENT: {}}}
+
+
+def asked_in(mode: str) -> dict[str, str]:
+    fresh = {"max_age": "60"} if mode == "step-up" else {}
+    return {"provider": "userinfo" if mode == "login with UserInfo" else "plain", **fresh}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[HostileProvider, str]]:
+    provider = HostileProvider()
+    with served(provider.app) as url:
+        yield provider, url
+
+
+@pytest.fixture
+async def stage(server: tuple[HostileProvider, str]) -> AsyncIterator[Stage]:
+    provider, issuer = server
+    provider.wrong = Misbehaviour()
+    clock = MovableClock()
+    providers = {"plain": settings(issuer), "userinfo": settings(issuer, ask_userinfo=True)}
+    browser = Browser(house(BrowserLogin(clock), providers))
+    async with browser.house, browser.outside:
+        yield Stage(provider, providers["plain"], browser, clock)
+
+
+@pytest.mark.parametrize("mode", EVERY_MODE)
+async def test_who_tells_the_truth_is_believed(stage: Stage, mode: str) -> None:
+    assert await stage.let_in(mode, Lie())
+
+
+@pytest.mark.parametrize(("mode", "lie"), CELLS)
+async def test_a_lie_lets_nobody_in(stage: Stage, mode: str, lie: str) -> None:
+    assert not await stage.let_in(mode, LIES[lie])
+
+
+@pytest.mark.parametrize("mode", EVERY_MODE)
+async def test_a_new_key_is_believed_after_a_rotation(stage: Stage, mode: str) -> None:
+    assert await stage.let_in(mode, Lie())
+    stage.provider.rotate()
+    assert await stage.let_in(mode, Lie())
+
+
+@pytest.mark.parametrize("mode", LOGINS)
+async def test_a_state_works_once(stage: Stage, mode: str) -> None:
+    back = await stage.browser.to_the_provider(**asked_in(mode))
+    stage.provider.wrong = Misbehaviour(userinfo={"sub": "somebody", "pid": NUMBER})
+    assert "name" in await stage.browser.come_back(back)
+    assert (await stage.browser.come_back(back))["failed"] == "UNKNOWN_STATE"
+
+
+@pytest.mark.parametrize("mode", LOGINS)
+async def test_a_replayed_code_lets_nobody_in(stage: Stage, mode: str) -> None:
+    """By a provider that redeems it again, for the login that it was given at."""
+    stage.provider.wrong = Misbehaviour(userinfo={"sub": "somebody", "pid": NUMBER})
+    first = await stage.browser.to_the_provider(**asked_in(mode))
+    nonce = stage.provider.asked["nonce"]
+    assert "name" in await stage.browser.come_back(first)
+    second = await stage.browser.to_the_provider(**asked_in(mode))
+    code = httpx2.URL(first).params["code"]
+    stage.provider.wrong = Misbehaviour(claims={"nonce": nonce}, userinfo={"sub": "somebody", "pid": NUMBER})
+    replayed = str(httpx2.URL(second).copy_set_param("code", code))
+    assert (await stage.browser.come_back(replayed))["failed"] == "NOT_BELIEVED"
+
+
+@pytest.mark.parametrize("mode", LOGINS)
+async def test_mixed_up_states_let_nobody_in(stage: Stage, mode: str) -> None:
+    """The answer of one tab with the state of another."""
+    stage.provider.wrong = Misbehaviour(userinfo={"sub": "somebody", "pid": NUMBER})
+    first = await stage.browser.to_the_provider(**asked_in(mode))
+    second = await stage.browser.to_the_provider(**asked_in(mode))
+    code = httpx2.URL(second).params["code"]
+    mixed = str(httpx2.URL(first).copy_set_param("code", code))
+    assert (await stage.browser.come_back(mixed))["failed"] == "NOT_BELIEVED"
+    assert "name" in await stage.browser.come_back(second)
+
+
+async def test_userinfo_says_nothing_of_the_login(stage: Stage) -> None:
+    """It is not signed to us: how fresh and how sure a login is stands in the ID token, or nowhere."""
+    stage.provider.wrong = Misbehaviour(claims={"auth_time": None}, userinfo={"sub": "somebody", "pid": NUMBER})
+    stage.provider.wrong.userinfo |= {"auth_time": int(time.time()), "acr": "high", "sid": "of-another"}
+    client = StrictClient(stage.at, LoginAttempts(stage.clock), stage.clock)
+    told: Any = {"access_token": "opaque", "token_type": "Bearer"}
+    claims = await client._with_userinfo(told, {"sub": "somebody"})
+    assert claims == {"sub": "somebody", "pid": NUMBER}

@@ -1,0 +1,128 @@
+"""Whoever is signed out loses what they have open: a WebSocket closes with 4403, a stream of events ends."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx2
+import pytest
+
+from api.app import House, create_app
+from api.bootstrap import open_house
+from domain.audit import Actor, ActorKind
+from domain.national_id import national_id
+from domain.patient import Identity, LogoutToken, ProviderLogin
+from domain.tenant import Tenant
+from integrations.sandbox.people import PEOPLE
+from tests.living import Town, sign_in
+from tests.oidc.serving import MovableClock
+from tests.transports.small import served
+from tests.transports.talking import Talk, talking
+
+WHO = "{ viewer { patient { id } } }"
+NEWS = "subscription { bookingChanges { resync } }"
+KARI = next(person for person in PEOPLE if person.login == "kari")
+LOGIN = ProviderLogin(provider="bankid-no", issuer="https://idp.example", subject="kari", sid="session-1")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
+    moved = MovableClock()
+    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
+    return moved
+
+
+class Place:
+    """A running house, looked at again a few times a second, and one patient's browser session there."""
+
+    def __init__(self, house: House, tenant: Tenant, address: str, secret: str, actor: Actor) -> None:
+        self.house, self.tenant, self.address = house, tenant, address
+        self.secret, self.actor = secret, actor
+        self.cookie = {"Cookie": f"sid={secret}"}
+
+    async def end(self, how: str) -> None:
+        use = self.house.use
+        if how == "signed out":
+            await use.sign_out(self.tenant, self.secret, "r1")
+        elif how == "signed out everywhere":
+            await use.sign_out_everywhere(self.tenant, self.actor, UUID(self.actor.id))
+        else:
+            subject, sid = (LOGIN.subject, None) if how == "provider, by subject" else (None, LOGIN.sid)
+            until = datetime.now(UTC) + timedelta(minutes=2)
+            token = LogoutToken(issuer=LOGIN.issuer, jti=how, sid=sid, subject=subject, expires_at=until)
+            assert await use.hear_logout(self.tenant, token)
+
+
+@asynccontextmanager
+async def place(town: Town, url: str, clock: MovableClock) -> AsyncIterator[Place]:
+    house = open_house(town.settings(url, recheck_seconds=0.2))
+    tenant = await house.tenants.of(host="127.0.0.1", slug=None)
+    today = clock.now().date()
+    identity = Identity(
+        issuer=LOGIN.issuer,
+        subject=LOGIN.subject,
+        name=KARI.name,
+        birth_date=KARI.birth_date,
+        national_id=national_id("NO", str(KARI.number), today=today, synthetic_allowed=True),
+        phone=None,
+        email=None,
+        language=None,
+        authenticated_at=clock.now(),
+        expires_at=clock.now() + timedelta(hours=1),
+    )
+    secret, viewer = await house.use.sign_in.open_session(tenant, identity, "r1", login=LOGIN)
+    actor = Actor(kind=ActorKind.PATIENT, id=str(viewer.patient.id))
+    with served(create_app(house, [])) as (address, _, _):
+        yield Place(house, tenant, address, secret, actor)
+
+
+async def is_there(talk: Talk) -> None:
+    await talk.begin()
+    assert (await talk.data(WHO))["viewer"]
+
+
+HOW = ["signed out", "signed out everywhere", "provider, by subject", "provider, by session"]
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_a_socket_of_a_session_that_was_ended_is_closed(
+    town: Town, sqlite_filled_url: str, clock: MovableClock, how: str
+) -> None:
+    async with (
+        place(town, sqlite_filled_url, clock) as here,
+        talking(f"ws://{here.address}/graphql", additional_headers=here.cookie) as talk,
+    ):
+        await is_there(talk)
+        await here.end(how)
+        assert await talk.closed() == (4403, "Forbidden")
+
+
+@pytest.mark.parametrize("how", ["signed out everywhere", "expired"])
+async def test_a_socket_of_an_apps_token_is_closed(
+    town: Town, sqlite_filled_url: str, clock: MovableClock, how: str
+) -> None:
+    async with place(town, sqlite_filled_url, clock) as here:
+        bearer = {"Authorization": f"Bearer {await sign_in(town, 'kari')}"}
+        async with talking(f"ws://{here.address}/graphql", additional_headers=bearer) as talk:
+            await is_there(talk)
+            clock.ahead = timedelta(seconds=2) if how == "signed out everywhere" else timedelta(hours=2)
+            if how == "signed out everywhere":
+                await here.end(how)
+            assert await talk.closed() == (4403, "Forbidden")
+
+
+async def test_a_stream_of_events_ends_within_the_bound(
+    town: Town, sqlite_filled_url: str, clock: MovableClock
+) -> None:
+    """Also where it is looked at more often than it says that it is alive."""
+    async with place(town, sqlite_filled_url, clock) as here, httpx2.AsyncClient(timeout=8) as http:
+        events = {"Accept": "text/event-stream", **here.cookie}
+        url, asked = f"http://{here.address}/graphql", {"query": NEWS}
+        async with http.stream("POST", url, json=asked, headers=events) as answer:
+            heard = ""
+            async for part in answer.aiter_text():
+                if not heard:
+                    await here.end("signed out")
+                heard += part
+        assert "UNAUTHENTICATED" in heard and heard.endswith("event: complete\ndata:\n\n")
