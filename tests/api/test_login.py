@@ -74,7 +74,9 @@ async def names_behind(client: Client, *secrets: str | None) -> list[str | None]
     client.http.cookies.clear()
     names = []
     for secret in secrets:
-        answer = await client.http.post("/graphql", json={"query": VIEWER}, headers={"Cookie": f"sid={secret}"})
+        answer = await client.http.post(
+            "/graphql", json={"query": VIEWER}, headers={"Cookie": f"sid={secret}", **BY_SCRIPT}
+        )
         viewer = answer.json()["data"]["viewer"]
         names.append(viewer and str(viewer["patient"]["name"]))
     return names
@@ -291,5 +293,7 @@ async def test_over_https_the_cookie_is_bound_to_its_host(town: Town, sqlite_fil
                 assert await name_of(client) == "Kari Testesen"
                 secret = http.cookies["__Host-sid"]
                 http.cookies.clear()
-                plain = await http.post("/graphql", json={"query": VIEWER}, headers={"Cookie": f"sid={secret}"})
+                plain = await http.post(
+                    "/graphql", json={"query": VIEWER}, headers={"Cookie": f"sid={secret}", **BY_SCRIPT}
+                )
                 assert plain.json()["data"] == {"viewer": None}

@@ -17,7 +17,7 @@ from integrations.sandbox.identity import create_identity_provider
 from integrations.sandbox.identity_tokens import SigningKeys
 from integrations.store.engine import open_engine
 from tests.api.test_login import HOME, house, log_in, name_of, names_behind
-from tests.living import Client, Town, sign_in
+from tests.living import BY_SCRIPT, Client, Town, sign_in
 from tests.oidc.hostile import signed_with_the_public_key, unsigned
 from tests.oidc.serving import MovableClock, served, tokens_of
 
@@ -152,7 +152,7 @@ async def test_sign_out_ends_this_browsers_session_alone(town: Town, filled_url:
         first = (await log_in(client)).cookies["sid"]
         client.http.cookies.clear()
         second = (await log_in(client)).cookies["sid"]
-        answer = await client.http.post("/graphql", json={"query": SIGN_OUT})
+        answer = await client.http.post("/graphql", json={"query": SIGN_OUT}, headers=BY_SCRIPT)
         assert answer.json()["data"]["signOut"] == {"errors": []}
         assert cookie_is_cleared(answer)
         assert await names_behind(client, first, second) == ["Kari Testesen", None]
