@@ -64,6 +64,7 @@ class House:
     limits: Limits
     cross_site: CrossSite
     database_ready: Callable[[], Awaitable[bool]]
+    check_role: Callable[[], Awaitable[None]]
     redis_ready: Callable[[], Awaitable[bool | None]]
     close: Callable[[], Awaitable[None]]
 

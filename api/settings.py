@@ -44,6 +44,12 @@ class Settings:
     )
     oidc_issuer: str = setting("The identity provider's issuer URL; its discovery document is read from there.")
     database_url: str = setting("`sqlite:///path` or `postgresql://user@host:port/name`.", "sqlite:///itb.db")
+    database_owner_url: str = setting(
+        "How `migrate` connects to PostgreSQL: as the owner of the tables, who lets the role of `ITB_DATABASE_URL` "
+        "read and write rows. Empty: as `ITB_DATABASE_URL` says, which is right for SQLite only.",
+        "",
+        secret=True,
+    )
     database_pool: int = setting("Connections to the database that one process keeps at most.", 10)
     redis_url: str = setting("`redis://host:port/0`. Empty: one process counts by itself, without Redis.", "")
     redis_prefix: str = setting("Begins all our keys and channels in Redis.", "itb:")

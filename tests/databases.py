@@ -14,18 +14,20 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from integrations.store.engine import open_engine
 from integrations.store.migrate import upgrade
+from integrations.store.roles import grant
+from integrations.store.work import StartSqlWork
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -36,6 +38,8 @@ _FAST = (
     *("-c", "max_connections=300", "-c", "shared_buffers=64MB", "-c", "listen_addresses=127.0.0.1"),
 )
 _numbers = count(1)
+_owners: dict[tuple[str | None, int | None], URL] = {}
+"""Who made the databases, by server: a superuser, past both walls."""
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +48,7 @@ def postgres_server(worker_name: str) -> Iterator[str]:
     given = os.environ.get("TEST_DATABASE_URL")
     for url in [given] if given else [_LOCAL]:
         if _apart(_answers(url)):
-            yield url
+            yield _known(url)
             return
     binaries = _binaries()
     if given or binaries is None:
@@ -52,7 +56,8 @@ def postgres_server(worker_name: str) -> Iterator[str]:
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
-    yield from _private_server(binaries, worker_name)
+    with contextmanager(_private_server)(binaries, worker_name) as url:
+        yield _known(url)
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +75,21 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: str, worker_name: str) -> Iterator[str]:
+def server_role(postgres_server: str, worker_name: str) -> Iterator[str]:
+    """The role that a server is to have: neither superuser nor owner. Its name is its password."""
+    name = f"{worker_name}_server"
+    _apart(_execute(postgres_server, f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{name}'"))
+    yield name
+    _apart(_execute(postgres_server, f'DROP ROLE "{name}"'))
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str, server_role: str, worker_name: str) -> Iterator[str]:
     name = f"{worker_name}_template"
     _apart(_execute(postgres_server, f'CREATE DATABASE "{name}"'))
-    _apart(upgrade(_named(postgres_server, name)))
+    owner = _named(postgres_server, name)
+    _apart(upgrade(owner))
+    _apart(grant(owner, as_role(owner, server_role)))
     yield name
     _apart(_execute(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
@@ -101,7 +117,8 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
-    yield from _postgres_copy(request, "template0")
+    with contextmanager(_postgres_copy)(request, "template0") as url:
+        yield owner_of(url)
 
 
 @pytest.fixture
@@ -124,8 +141,41 @@ def _postgres_copy(request: pytest.FixtureRequest, template: str) -> Iterator[st
     server, worker = request.getfixturevalue("postgres_server"), request.getfixturevalue("worker_name")
     name = f"{worker}_{next(_numbers)}"
     _apart(_execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
-    yield _named(server, name)
+    yield as_role(_named(server, name), request.getfixturevalue("server_role"))
     _apart(_execute(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+def as_role(url: str, role: str) -> str:
+    return make_url(url).set(username=role, password=role).render_as_string(hide_password=False)
+
+
+def owner_of(url: str) -> str:
+    """The same database, to be migrated or looked into by its owner."""
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        return url
+    owner = _owners[address.host, address.port]
+    return address.set(username=owner.username, password=owner.password).render_as_string(hide_password=False)
+
+
+@asynccontextmanager
+async def raw(whose: str | AsyncEngine | StartSqlWork) -> AsyncIterator[AsyncConnection]:
+    """A connection past both walls, committed at the end, for tests that look into or change the tables themselves."""
+    engine = whose._engine if isinstance(whose, StartSqlWork) else whose
+    url = engine if isinstance(engine, str) else engine.url.render_as_string(hide_password=False)
+    own = open_engine(owner_of(url), pool_size=1, scoped=False)
+    try:
+        async with own.connect() as connection:
+            yield connection
+            await connection.commit()
+    finally:
+        await own.dispose()
+
+
+def _known(url: str) -> str:
+    address = make_url(url)
+    _owners[address.host, address.port] = address
+    return url
 
 
 def _named(server: str, database: str) -> str:

@@ -29,6 +29,7 @@ from integrations.store.catalogue import SqlCatalogue
 from integrations.store.engine import StoreUnreachable, open_engine
 from integrations.store.jobs import SqlJobReads
 from integrations.store.migrate import current_is_head
+from integrations.store.roles import RoleTooStrong, check_role
 from integrations.store.seed import SeedInvalid
 
 
@@ -40,15 +41,7 @@ class NoSuchJob(Exception):
     """There is nothing to be tried again by that id; one line says so."""
 
 
-class NoSuchTenant(Exception):
-    """No tenant goes by that name; one line says so."""
-
-
-class KeyNotMade(Exception):
-    """What was ordered of keys cannot be done; one line says why."""
-
-
-EXPECTED = (StoreUnreachable, SeedInvalid, Unready, NoSuchJob, NoSuchTenant, Unsealable, KeyNotMade)
+EXPECTED = (StoreUnreachable, SeedInvalid, Unready, RoleTooStrong, NoSuchJob)
 """Failures of the surroundings: told in one line, without a traceback."""
 
 
@@ -74,6 +67,7 @@ def open_house(settings: Settings) -> House:
         who_asks=_who_asks(settings, use.sign_in, TenantTokens(Issuers(settings, catalogue, os.environ), clock)),
         **_at_the_door(settings, shared, use.key_origins),
         database_ready=partial(current_is_head, engine),
+        check_role=partial(check_role, engine),
         redis_ready=partial(redis_ready, next(iter(shared.clients), None)),
         close=partial(_close, use.watch_slots.close, use.know_client.close, *connections),
     )
@@ -104,11 +98,15 @@ def _who_asks(settings: Settings, sign_in: SignIn, tokens: TenantTokens) -> WhoA
 
 @asynccontextmanager
 async def ready_house(settings: Settings) -> AsyncIterator[House]:
-    """Closed at the end. Raises `Unready` for a database that is not migrated, `StoreUnreachable` for none."""
+    """Closed at the end. Raises `Unready` for a database that is not migrated, `StoreUnreachable` for none,
+
+    `RoleTooStrong` where nothing would keep tenants apart.
+    """
     house = open_house(settings)
     try:
         if not await house.database_ready():
             raise Unready("the database is not migrated: run `python -m api migrate` first")
+        await house.check_role()
         yield house
     finally:
         await house.close()

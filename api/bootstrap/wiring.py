@@ -165,7 +165,7 @@ def _booking(
         "release_hold": ReleaseHold(start_work=start, clock=clock),
         "let_go": LetGo(reads=reads, visits=visits, timing=timed["timing"]),
         "renew_hold": RenewHold(start_work=start, **timed),
-        "expire_holds": ExpireHolds(start_work=start, clock=clock),
+        "expire_holds": ExpireHolds(reads=reads, start_work=start, clock=clock),
         "confirm_booking": ConfirmBooking(start_work=start, visits=visits, hold_slot=hold, **timed),
         "reschedule_booking": RescheduleBooking(changing=changing, hold_slot=hold),
         "cancel_booking": CancelBooking(changing=changing),

@@ -66,6 +66,10 @@ class BookingReads(Protocol):
         """Whether there are holds to be let go of."""
         ...
 
+    async def lapsed_in(self, now: datetime) -> Sequence[str]:
+        """The tenants that have such holds."""
+        ...
+
     async def unknown(self) -> tuple[int, datetime | None]:
         """How many bookings no EHR has answered for, over all tenants, and since when the oldest is asked for."""
         ...
@@ -120,11 +124,11 @@ class Bookings(Protocol):
         """The hold through which the EHR is being asked to move that booking (CONFIRMING or UNKNOWN), locked."""
         ...
 
-    async def expire_lapsed(self, now: datetime, limit: int) -> int:
-        """Let go of holds that have run out, over all tenants; returns how many. Their times are free again."""
+    async def expire_lapsed(self, tenant_id: str, now: datetime, limit: int) -> int:
+        """Let go of holds that have run out; returns how many. Their times are free again."""
         ...
 
-    async def forget_lapsed(self, before: datetime, limit: int) -> int:
+    async def forget_lapsed(self, tenant_id: str, before: datetime, limit: int) -> int:
         """Holds that ran out before then and never became a booking, at most so many; returns how many.
 
         Those through which a booking was moved stay as long as a repeated request may ask for them.

@@ -83,7 +83,7 @@ class Jobs(Protocol):
         """A dead job is due again, with all its attempts. False when there is no such dead job."""
         ...
 
-    async def forget(self, done_before: datetime, dead_before: datetime, limit: int) -> int:
+    async def forget(self, tenant_id: str, done_before: datetime, dead_before: datetime, limit: int) -> int:
         """Those done and dead before then, at most so many; returns how many."""
         ...
 

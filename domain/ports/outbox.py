@@ -14,7 +14,7 @@ class Outbox(Protocol):
         """Every receiver has it."""
         ...
 
-    async def forget(self, before: datetime, limit: int) -> int:
+    async def forget(self, tenant_id: str, before: datetime, limit: int) -> int:
         """Events older than that, at most so many; returns how many."""
         ...
 

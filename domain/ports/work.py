@@ -43,7 +43,7 @@ class Idempotency(Protocol):
         """None when the key is new; else what it was first used for. Part of this work: rolled back with it."""
         ...
 
-    async def forget(self, now: datetime, limit: int) -> int:
+    async def forget(self, tenant_id: str, now: datetime, limit: int) -> int:
         """Keys that would be new again, at most so many; returns how many."""
         ...
 
@@ -107,11 +107,11 @@ class Sessions(Protocol):
         """False when a token of that issuer and `jti` was here before."""
         ...
 
-    async def forget_tokens(self, now: datetime, limit: int) -> int:
+    async def forget_tokens(self, tenant_id: str, now: datetime, limit: int) -> int:
         """Logout tokens that have run out by then, at most so many; returns how many."""
         ...
 
-    async def forget(self, now: datetime, limit: int) -> int:
+    async def forget(self, tenant_id: str, now: datetime, limit: int) -> int:
         """Those that have ended by then, at most so many; returns how many."""
         ...
 

@@ -33,9 +33,9 @@ class ForgetOld:
     async def __call__(self) -> int:
         """Each step in transactions of its own; returns how many rows are gone."""
         now = self.clock.now()
-        gone = sum([await self._all(EVERY_TENANT, step) for step in _steps(now)])
         async with self.start_work(EVERY_TENANT) as work:
             tenants = await work.retention.tenants()
+        gone = await self._all(EVERY_TENANT, _jobs_of("", now))
         for tenant_id in tenants:
             gone += sum([await self._all(tenant_id, step) for step in _steps_of(tenant_id, now)])
         return gone
@@ -52,19 +52,18 @@ class ForgetOld:
         return gone
 
 
-def _steps(now: datetime) -> Sequence[Step]:
-    return (
-        lambda work: work.jobs.forget(now - DONE_JOBS, now - DEAD_JOBS, AT_ONCE),
-        lambda work: work.outbox.forget(now - EVENTS, AT_ONCE),
-        lambda work: work.bookings.forget_lapsed(now - LAPSED_HOLDS, AT_ONCE),
-        lambda work: work.idempotency.forget(now, AT_ONCE),
-        lambda work: work.sessions.forget(now, AT_ONCE),
-        lambda work: work.sessions.forget_tokens(now, AT_ONCE),
-    )
+def _jobs_of(tenant_id: str, now: datetime) -> Step:
+    return lambda work: work.jobs.forget(tenant_id, now - DONE_JOBS, now - DEAD_JOBS, AT_ONCE)
 
 
 def _steps_of(tenant_id: str, now: datetime) -> Sequence[Step]:
     return (
+        _jobs_of(tenant_id, now),
+        lambda work: work.outbox.forget(tenant_id, now - EVENTS, AT_ONCE),
+        lambda work: work.bookings.forget_lapsed(tenant_id, now - LAPSED_HOLDS, AT_ONCE),
+        lambda work: work.idempotency.forget(tenant_id, now, AT_ONCE),
+        lambda work: work.sessions.forget(tenant_id, now, AT_ONCE),
+        lambda work: work.sessions.forget_tokens(tenant_id, now, AT_ONCE),
         lambda work: work.retention.forget_numbers(tenant_id, now - NUMBERS, AT_ONCE),
         lambda work: work.retention.forget_patients(tenant_id, now - PATIENTS, now, AT_ONCE),
         lambda work: work.retention.forget_exports(tenant_id, now, AT_ONCE),

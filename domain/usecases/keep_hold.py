@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.audit import Actor
 from domain.booking import Booking, BookingStatus
 from domain.patient import Patient
-from domain.ports import EVERY_TENANT, Clock, StartWork, UnitOfWork
+from domain.ports import BookingReads, Clock, StartWork, UnitOfWork
 from domain.refusals import HoldNotFound, Refused
 from domain.tenant import Tenant
 from domain.timing import Timing
@@ -55,12 +55,17 @@ class RenewHold:
 class ExpireHolds:
     """A hold that has run out is in nobody's way; to let it go is to show its time again where it is watched for."""
 
+    reads: BookingReads
     start_work: StartWork
     clock: Clock
 
     async def __call__(self, limit: int = 200) -> int:
-        async with self.start_work(EVERY_TENANT) as work:
-            expired = await work.bookings.expire_lapsed(self.clock.now(), limit)
+        """At most so many a tenant, whose holds are each a work of their own; returns how many."""
+        return sum([await self._of(tenant_id, limit) for tenant_id in await self.reads.lapsed_in(self.clock.now())])
+
+    async def _of(self, tenant_id: str, limit: int) -> int:
+        async with self.start_work(tenant_id) as work:
+            expired = await work.bookings.expire_lapsed(tenant_id, self.clock.now(), limit)
             if expired:
                 await work.commit()
         return expired

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.booking import OCCUPYING, Booking, BookingStatus, BookingStep
 from domain.pages import Page, PageRequest
-from domain.ports import Turn
+from domain.ports import EVERY_TENANT, Turn
 from domain.slot import Span
 from integrations.store.booking_rows import OpenedRows, step_of
 from integrations.store.engine import Reads
@@ -60,7 +60,7 @@ class SqlBookingReads:
         if except_ids:
             moves_one = and_(C.moves_booking_id.is_not(None), C.moves_booking_id.in_(except_ids))
             statement = statement.where(C.id.not_in(except_ids), not_(moves_one))
-        for row in await self._reads.rows(statement.order_by(C.starts_at, C.id)):
+        for row in await self._reads.rows(tenant_id, statement.order_by(C.starts_at, C.id)):
             taken[row.practitioner_id].append(Span(start=row.starts_at, end=row.ends_at))
         return taken
 
@@ -78,22 +78,22 @@ class SqlBookingReads:
             .where(C.tenant_id == tenant_id, C.practitioner_id.in_(turns))
             .group_by(C.practitioner_id)
         )
-        for id, count, latest in await self._reads.rows(statement):
+        for id, count, latest in await self._reads.rows(tenant_id, statement):
             turns[id] = Turn(bookings_that_day=count, last_given_at=latest)
         return turns
 
     async def get(self, tenant_id: str, ids: Sequence[UUID]) -> Mapping[UUID, Booking]:
         if not ids:
             return {}
-        rows = await self._reads.rows(select(BOOKING).where(C.tenant_id == tenant_id, C.id.in_(set(ids))))
-        return {each.id: each for each in await self._opened.all(rows)}
+        rows = await self._reads.rows(tenant_id, select(BOOKING).where(C.tenant_id == tenant_id, C.id.in_(set(ids))))
+        return {row.id: booking_of(row) for row in rows}
 
     async def by_ehr_ids(self, tenant_id: str, endpoint_id: str, ehr_ids: Sequence[str]) -> Mapping[str, Booking]:
         if not ehr_ids:
             return {}
         known = *(C.tenant_id == tenant_id, C.endpoint_id == endpoint_id), C.ehr_id.in_(set(ehr_ids))
-        rows = await self._reads.rows(select(BOOKING).where(*known))
-        return {str(each.ehr_id): each for each in await self._opened.all(rows)}
+        rows = await self._reads.rows(tenant_id, select(BOOKING).where(*known))
+        return {row.ehr_id: booking_of(row) for row in rows}
 
     async def of_patient(
         self, tenant_id: str, patient_id: UUID, now: datetime, period: str, page: PageRequest
@@ -104,9 +104,8 @@ class SqlBookingReads:
             *(C.status.not_in(NEVER_BOOKINGS), C.moves_booking_id.is_(None)),
             *_in_period(period, now),
         )
-        rows = await self._reads.rows(paged(statement, order, page))
-        opened = {each.id: each for each in await self._opened.all(rows)}
-        return page_of(rows, lambda row: opened[row.id], order, page)
+        rows = await self._reads.rows(tenant_id, paged(statement, order, page))
+        return page_of(rows, booking_of, order, page)
 
     async def known_of_patient(
         self, tenant_id: str, patient_id: UUID, ids: Sequence[UUID], ehr_ids: Sequence[str]
@@ -115,7 +114,7 @@ class SqlBookingReads:
             return []
         known = or_(C.id.in_(set(ids)), C.ehr_id.in_(set(ehr_ids)))
         rows = await self._reads.rows(
-            select(BOOKING).where(C.tenant_id == tenant_id, C.patient_id == patient_id, known)
+            tenant_id, select(BOOKING).where(C.tenant_id == tenant_id, C.patient_id == patient_id, known)
         )
         return await self._opened.all(rows)
 
@@ -125,28 +124,34 @@ class SqlBookingReads:
             return steps
         S = BOOKING_STEP.c
         statement = select(BOOKING_STEP).where(S.tenant_id == tenant_id, S.booking_id.in_(steps)).order_by(S.number)
-        for row in await self._reads.rows(statement):
+        for row in await self._reads.rows(tenant_id, statement):
             steps[row.booking_id].append(step_of(row))
         return steps
 
     async def due(self, now: datetime, limit: int) -> Sequence[tuple[str, UUID]]:
-        """The one question that is asked of all tenants at once: the worker serves them all."""
+        """Asked of all tenants at once: the worker serves them all."""
         statement = (
             select(C.tenant_id, C.id)
             .where(C.check_at.is_not(None), C.check_at <= now, OPEN_QUESTION)
             .order_by(C.check_at, C.tenant_id, C.id)
             .limit(limit)
         )
-        return [(row.tenant_id, row.id) for row in await self._reads.rows(statement)]
+        return [(row.tenant_id, row.id) for row in await self._reads.rows(EVERY_TENANT, statement)]
 
     async def any_lapsed(self, now: datetime) -> bool:
         lapsed = select(C.id).where(IS_HELD, C.expires_at <= now).limit(1)
-        return bool(await self._reads.rows(lapsed))
+        return bool(await self._reads.rows(EVERY_TENANT, lapsed))
+
+    async def lapsed_in(self, now: datetime) -> Sequence[str]:
+        lapsed = select(C.tenant_id).where(IS_HELD, C.expires_at <= now).distinct().order_by(C.tenant_id)
+        return [row.tenant_id for row in await self._reads.rows(EVERY_TENANT, lapsed)]
 
     async def unknown(self) -> tuple[int, datetime | None]:
         """A booking that is being moved is looked into through its own row, and not through the hold's as well."""
         open_questions = C.check_at.is_not(None), C.status == B.UNKNOWN
-        [(count, oldest)] = await self._reads.rows(select(func.count(), func.min(C.asked_at)).where(*open_questions))
+        [(count, oldest)] = await self._reads.rows(
+            EVERY_TENANT, select(func.count(), func.min(C.asked_at)).where(*open_questions)
+        )
         return count, oldest
 
 

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -226,9 +226,10 @@ class SqlBookings:
             )
         )
 
-    async def expire_lapsed(self, now: datetime, limit: int) -> int:
-        lapsed = select(C.tenant_id, C.id).where(C.status == BookingStatus.HELD, C.expires_at <= now)
-        return await self._expire(lapsed.order_by(C.id).limit(limit).with_for_update(skip_locked=True), now)
+    async def expire_lapsed(self, tenant_id: str, now: datetime, limit: int) -> int:
+        own = C.tenant_id == tenant_id
+        lapsed = select(C.id).where(own, C.status == BookingStatus.HELD, C.expires_at <= now)
+        return await self._expire(tenant_id, lapsed.order_by(C.id).limit(limit).with_for_update(skip_locked=True), now)
 
     async def _expire_lapsed(self, booking: Booking, now: datetime) -> bool:
         """Let go of dead holds in the way; a constraint cannot ask what time it is.
@@ -237,7 +238,7 @@ class SqlBookings:
         """
         slot = booking.slot
         in_the_way = (
-            select(C.tenant_id, C.id)
+            select(C.id)
             .where(
                 *(C.tenant_id == booking.tenant_id, C.id != booking.id),
                 *(C.endpoint_id == slot.endpoint_id, C.practitioner_id == slot.practitioner_id),
@@ -247,12 +248,12 @@ class SqlBookings:
             .order_by(C.id)
             .with_for_update()
         )
-        return bool(await self._expire(in_the_way, now))
+        return bool(await self._expire(booking.tenant_id, in_the_way, now))
 
-    async def _expire(self, lapsed: Select[tuple[str, UUID]], now: datetime) -> int:
+    async def _expire(self, tenant_id: str, lapsed: Select[tuple[UUID]], now: datetime) -> int:
         expired = await self._connection.execute(
             update(BOOKING)
-            .where(tuple_(C.tenant_id, C.id).in_(lapsed), C.status == BookingStatus.HELD)
+            .where(C.tenant_id == tenant_id, C.id.in_(lapsed), C.status == BookingStatus.HELD)
             .values(status=BookingStatus.EXPIRED, version=C.version + 1)
             .returning(BOOKING)
         )
@@ -266,20 +267,21 @@ class SqlBookings:
                 await let_go_later(self._jobs, each, now)
         return len(gone)
 
-    async def forget_lapsed(self, before: datetime, limit: int) -> int:
+    async def forget_lapsed(self, tenant_id: str, before: datetime, limit: int) -> int:
         moved_nothing = and_(C.moves_booking_id.is_(None), C.expires_at < before)
         old = (
-            select(C.tenant_id, C.id)
+            select(C.id)
+            .where(C.tenant_id == tenant_id)
             .where(LAPSED, C.booked_at.is_(None), or_(C.ehr_id.is_(None), C.held_in_ehr), C.asked.is_(None))
             .where(or_(moved_nothing, C.expires_at < before - KEPT))
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        gone = [(row.tenant_id, row.id) for row in await self._connection.execute(old)]
+        gone = list((await self._connection.execute(old)).scalars())
         if gone:
-            steps = tuple_(BOOKING_STEP.c.tenant_id, BOOKING_STEP.c.booking_id)
-            await self._connection.execute(delete(BOOKING_STEP).where(steps.in_(gone)))
-            await self._connection.execute(delete(BOOKING).where(tuple_(C.tenant_id, C.id).in_(gone)))
+            steps = BOOKING_STEP.c.tenant_id == tenant_id, BOOKING_STEP.c.booking_id.in_(gone)
+            await self._connection.execute(delete(BOOKING_STEP).where(*steps))
+            await self._connection.execute(delete(BOOKING).where(C.tenant_id == tenant_id, C.id.in_(gone)))
         return len(gone)
 
     async def holds_in(self, tenant_id: str, slot: Slot) -> Sequence[Booking]:

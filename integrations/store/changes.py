@@ -5,10 +5,24 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, String, cast, delete, func, insert, literal, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    String,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.changes import Change, Heard, Mark
+from domain.ports import EVERY_TENANT
 from domain.slot import Span
 from integrations.store.engine import Reads, connected
 from integrations.store.tables_news import CHANGE, NOTIFICATION
@@ -34,7 +48,8 @@ def _numbers(is_postgresql: bool) -> dict[str, Any]:
     if is_postgresql:
         own = cast(cast(func.pg_current_xact_id(), String), BigInteger)
         return {"position": own, "id": func.nextval("change_id")}
-    following = select(func.coalesce(func.max(C.position), 0) + 1).scalar_subquery()
+    # over all tenants, as PostgreSQL's sequence is: SQL of our own, which `scoping` cannot look into
+    following = literal_column("(SELECT coalesce(max(position), 0) + 1 FROM change)", BigInteger)
     return {"position": following, "id": following}
 
 
@@ -59,28 +74,28 @@ class SqlChangeLog:
 
     async def latest(self) -> Mark:
         if self._is_postgresql:
-            [row] = await self._reads.rows(select(_still_running()))
+            [row] = await self._reads.rows(EVERY_TENANT, select(_still_running()))
             return Mark(row[0] - 1, LAST_ID)
-        [row] = await self._reads.rows(select(func.max(C.position), func.max(C.id)))
+        [row] = await self._reads.rows(EVERY_TENANT, select(func.max(C.position), func.max(C.id)))
         return Mark(*row)
 
     async def after(self, mark: Mark, limit: int) -> Sequence[Heard]:
-        return [_heard(row) for row in await self._reads.rows(self._since(mark, limit))]
+        return [_heard(row) for row in await self._reads.rows(EVERY_TENANT, self._since(mark, limit))]
 
     async def reaches(self, mark: Mark) -> bool:
         first = select(C.position, C.id).order_by(C.position, C.id).limit(1)
-        [oldest] = await self._reads.rows(first)
+        [oldest] = await self._reads.rows(EVERY_TENANT, first)
         return Mark(*oldest) <= mark <= await self.latest()
 
     async def of_patient(self, tenant_id: str, patient_id: UUID, mark: Mark, limit: int) -> Sequence[Heard] | None:
         if not await self.reaches(mark):
             return None
         own = self._since(mark, limit).where(C.tenant_id == tenant_id, C.patient_id == patient_id)
-        return [_heard(row) for row in await self._reads.rows(own)]
+        return [_heard(row) for row in await self._reads.rows(tenant_id, own)]
 
     async def forget(self, before: datetime) -> None:
         newest = select(func.max(C.position)).scalar_subquery()
-        async with connected(self._writer) as connection:
+        async with connected(self._writer, EVERY_TENANT) as connection:
             await connection.execute(delete(CHANGE).where(C.at < before, C.position < newest))
             await connection.execute(delete(NOTIFICATION).where(NOTIFICATION.c.at < before - timedelta(days=1)))
             await connection.commit()

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from integrations.store.scoping import BEGIN, SAY_TENANT, TENANT, refuse_across
 from integrations.store.types import AnyRow
 
 T = TypeVar("T")
@@ -29,17 +30,32 @@ class StoreUnreachable(Exception):
 
 
 def open_engine(
-    url: str, *, pool_size: int = 10, connect_seconds: float = 5.0, statement_seconds: float = 15.0
+    url: str,
+    *,
+    pool_size: int = 10,
+    connect_seconds: float = 5.0,
+    statement_seconds: float = 15.0,
+    scoped: bool = True,
 ) -> AsyncEngine:
     """An engine for `sqlite:///path` or `postgresql://user:password@host/name`. Nothing is connected yet.
 
     A connection that the server has dropped is found out by the first statement that fails, after which the pool
     replaces all that are as old; asking before every statement would cost three more round trips. Reads try again.
+
+    `scoped` is off for migrations, which no tenant asks for, and in tests of what PostgreSQL refuses by itself.
     """
     address = _with_driver(url)
     if address.get_backend_name() == "sqlite":
-        return _sqlite(address, pool_size)
-    return create_async_engine(
+        engine = _sqlite(address, pool_size)
+    else:
+        engine = _postgresql(address, pool_size, connect_seconds, statement_seconds)
+    if scoped:
+        event.listen(engine.sync_engine, "before_cursor_execute", refuse_across)
+    return engine
+
+
+def _postgresql(address: URL, pool_size: int, connect_seconds: float, statement_seconds: float) -> AsyncEngine:
+    engine = create_async_engine(
         address,
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -56,6 +72,25 @@ def open_engine(
             },
         },
     )
+    event.listen(engine.sync_engine, "begin", _say_tenant)
+    return engine
+
+
+def _say_tenant(connection: Connection) -> None:
+    """Tells PostgreSQL's row-level security whose rows may be seen, where the session does not know it already.
+
+    For the transaction only; where there is none, for the session, which is then remembered with the pooled connection.
+    What nobody said is nobody's: an empty name matches no row.
+    """
+    options, known = connection.get_execution_options(), connection.info
+    tenant, alone = options.get(TENANT, ""), options.get("isolation_level") == "AUTOCOMMIT"
+    if known.get(TENANT, "") == tenant:
+        return
+    if alone:
+        known[TENANT] = None  # unknown until it is certain
+    connection.exec_driver_sql(SAY_TENANT, (tenant, not alone))
+    if alone:
+        known[TENANT] = tenant
 
 
 def _with_driver(url: str) -> URL:
@@ -102,16 +137,22 @@ def _begin(connection: Connection) -> None:
     A read is a single statement, and that is a transaction of its own.
     """
     if connection.get_execution_options().get("writes"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(BEGIN)
 
 
 @asynccontextmanager
-async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A pooled connection; what was not committed is rolled back. Raises `StoreUnreachable`."""
+async def connected(engine: AsyncEngine, tenant_id: str | None = None) -> AsyncIterator[AsyncConnection]:
+    """A pooled connection, for that tenant's rows and no others; what was not committed is rolled back.
+
+    Raises `StoreUnreachable`.
+    """
     try:
         connection = await engine.connect()
     except _NO_WAY_IN as why:
         raise StoreUnreachable(_one_line(engine, why)) from why
+    if tenant_id is not None:
+        assert connection.sync_connection is not None
+        connection.sync_connection.execution_options(**{TENANT: tenant_id})
     try:
         yield connection
     finally:
@@ -131,23 +172,23 @@ class Reads:
         alone = engine.dialect.name == "postgresql"
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT") if alone else engine
 
-    async def rows(self, statement: Executable) -> Sequence[AnyRow]:
-        """All rows of one statement, asked once more when the pooled connection turns out to be dead."""
+    async def rows(self, tenant_id: str, statement: Executable) -> Sequence[AnyRow]:
+        """All the tenant's rows of one statement, asked once more when the pooled connection turns out to be dead."""
 
         async def ask(connection: AsyncConnection) -> Sequence[AnyRow]:
             return (await connection.execute(statement)).all()
 
-        return await self.ask(ask)
+        return await self.ask(tenant_id, ask)
 
-    async def ask(self, asking: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def ask(self, tenant_id: str, asking: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Several statements on one connection, each a transaction of its own; none of them may write."""
         try:
-            return await self._ask(asking)
+            return await self._ask(tenant_id, asking)
         except DBAPIError as why:
             if not why.connection_invalidated:
                 raise
-            return await self._ask(asking)
+            return await self._ask(tenant_id, asking)
 
-    async def _ask(self, asking: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        async with connected(self._engine) as connection:
+    async def _ask(self, tenant_id: str, asking: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async with connected(self._engine, tenant_id) as connection:
             return await asking(connection)

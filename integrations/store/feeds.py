@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, case, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.ports import Feed
+from domain.ports import EVERY_TENANT, Feed
 from integrations.store.engine import Reads
 from integrations.store.tables import TENANT
 from integrations.store.tables_catalogue import ENDPOINT
@@ -100,7 +100,7 @@ class SqlFeedReads:
         wanting = or_(F.endpoint_id.is_(None), and_(F.due_at <= now, free))
         served = select(TENANT.c.tenant_id).where(TENANT.c.active)
         due = select(E.id).select_from(ENDPOINT.outerjoin(FEED, own)).where(E.active, E.tenant_id.in_(served), wanting)
-        return bool(await self._reads.rows(due.limit(1)))
+        return bool(await self._reads.rows(EVERY_TENANT, due.limit(1)))
 
 
 def _of(tenant_id: str, endpoint_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

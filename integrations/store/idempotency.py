@@ -38,7 +38,7 @@ class SqlIdempotency:
         first = found.one()
         return Remembered(input_hash=first.input_hash, booking_id=first.booking_id)
 
-    async def forget(self, now: datetime, limit: int) -> int:
-        key = (C.tenant_id, C.scope, C.operation, C.key)
-        old = select(*key).where(C.created_at <= now - KEPT).limit(limit)
-        return (await self._connection.execute(delete(IDEMPOTENCY).where(tuple_(*key).in_(old)))).rowcount
+    async def forget(self, tenant_id: str, now: datetime, limit: int) -> int:
+        own, key = C.tenant_id == tenant_id, (C.scope, C.operation, C.key)
+        old = select(*key).where(own, C.created_at <= now - KEPT).limit(limit)
+        return (await self._connection.execute(delete(IDEMPOTENCY).where(own, tuple_(*key).in_(old)))).rowcount

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.ports import DeadJob, Depth, Job
+from domain.ports import EVERY_TENANT, DeadJob, Depth, Job
 from integrations.store.engine import Reads
 from integrations.store.tables_jobs import IS_DEAD, IS_READY, JOB
 from integrations.store.types import AnyRow
@@ -75,10 +75,10 @@ class SqlJobs:
         written = await self._connection.execute(update(JOB).where(J.id == id, IS_DEAD).values(**again).returning(J.id))
         return written.first() is not None
 
-    async def forget(self, done_before: datetime, dead_before: datetime, limit: int) -> int:
-        done = and_(J.state == DONE, J.finished_at < done_before)
-        old = select(J.tenant_id, J.id).where(or_(done, and_(IS_DEAD, J.finished_at < dead_before))).limit(limit)
-        return (await self._connection.execute(delete(JOB).where(KEY.in_(old)))).rowcount
+    async def forget(self, tenant_id: str, done_before: datetime, dead_before: datetime, limit: int) -> int:
+        own, done = J.tenant_id == tenant_id, and_(J.state == DONE, J.finished_at < done_before)
+        old = select(J.tenant_id, J.id).where(own, or_(done, and_(IS_DEAD, J.finished_at < dead_before)))
+        return (await self._connection.execute(delete(JOB).where(own, KEY.in_(old.limit(limit))))).rowcount
 
 
 class SqlJobReads:
@@ -89,18 +89,18 @@ class SqlJobReads:
         if not kinds:
             return []
         found = select(J.kind).where(IS_READY, J.kind.in_(kinds), J.due_at <= now).distinct()
-        return [row.kind for row in await self._reads.rows(found)]
+        return [row.kind for row in await self._reads.rows(EVERY_TENANT, found)]
 
     async def depth(self, now: datetime) -> Sequence[Depth]:
         state = _state(now)
         overdue = func.min(case((and_(IS_READY, J.wanted_at <= now), J.wanted_at)))
         counted = select(J.kind, state, func.count(), overdue).where(or_(IS_READY, IS_DEAD))
-        rows = await self._reads.rows(counted.group_by(J.kind, state).order_by(J.kind, state))
+        rows = await self._reads.rows(EVERY_TENANT, counted.group_by(J.kind, state).order_by(J.kind, state))
         return [Depth(kind=kind, state=stands, count=count, oldest=oldest) for kind, stands, count, oldest in rows]
 
     async def dead(self, limit: int) -> Sequence[DeadJob]:
         latest = select(JOB).where(IS_DEAD).order_by(J.finished_at.desc(), J.id).limit(limit)
-        return [_dead(row) for row in await self._reads.rows(latest)]
+        return [_dead(row) for row in await self._reads.rows(EVERY_TENANT, latest)]
 
 
 def _state(now: datetime) -> ColumnElement[str]:

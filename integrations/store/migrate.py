@@ -39,7 +39,7 @@ async def current_is_head(engine: AsyncEngine) -> bool:
 
 
 async def _run(url: str, step: Step) -> None:
-    engine = open_engine(url, pool_size=1)
+    engine = open_engine(url, pool_size=1, scoped=False)
     try:
         async with connected(engine.execution_options(writes=True)) as connection:
             await connection.run_sync(_migrate, step)

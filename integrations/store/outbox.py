@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.events import Event, EventKind
@@ -33,9 +33,10 @@ class SqlOutbox:
         own = (O.tenant_id == tenant_id, O.id == event_id)
         await self._connection.execute(update(OUTBOX).where(*own).values(delivered_at=now))
 
-    async def forget(self, before: datetime, limit: int) -> int:
-        old = select(O.tenant_id, O.id).where(O.at < before).limit(limit)
-        return (await self._connection.execute(delete(OUTBOX).where(tuple_(O.tenant_id, O.id).in_(old)))).rowcount
+    async def forget(self, tenant_id: str, before: datetime, limit: int) -> int:
+        own = O.tenant_id == tenant_id
+        old = select(O.id).where(own, O.at < before).limit(limit)
+        return (await self._connection.execute(delete(OUTBOX).where(own, O.id.in_(old)))).rowcount
 
 
 class SqlOutboxReads:
@@ -43,7 +44,7 @@ class SqlOutboxReads:
         self._reads = Reads(engine)
 
     async def event(self, tenant_id: str, event_id: UUID) -> Event | None:
-        found = await self._reads.rows(select(OUTBOX).where(O.tenant_id == tenant_id, O.id == event_id))
+        found = await self._reads.rows(tenant_id, select(OUTBOX).where(O.tenant_id == tenant_id, O.id == event_id))
         return next((_event(*row) for row in found), None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, delete, insert, select, tuple_, update
+from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.patient import Identity, LogoutToken, Patient, ProviderLogin
@@ -78,15 +78,15 @@ class SqlSessions:
         )
         return added.first() is not None
 
-    async def forget_tokens(self, now: datetime, limit: int) -> int:
-        over = select(T.tenant_id, T.id).where(T.expires_at <= now).limit(limit)
-        gone = await self._connection.execute(delete(LOGOUT_TOKEN).where(tuple_(T.tenant_id, T.id).in_(over)))
-        return gone.rowcount
+    async def forget_tokens(self, tenant_id: str, now: datetime, limit: int) -> int:
+        own = T.tenant_id == tenant_id
+        over = select(T.id).where(own, T.expires_at <= now).limit(limit)
+        return (await self._connection.execute(delete(LOGOUT_TOKEN).where(own, T.id.in_(over)))).rowcount
 
-    async def forget(self, now: datetime, limit: int) -> int:
-        ended = select(C.tenant_id, C.id).where(C.expires_at <= now).limit(limit)
-        gone = await self._connection.execute(delete(SESSION).where(tuple_(C.tenant_id, C.id).in_(ended)))
-        return gone.rowcount
+    async def forget(self, tenant_id: str, now: datetime, limit: int) -> int:
+        own = C.tenant_id == tenant_id
+        ended = select(C.id).where(own, C.expires_at <= now).limit(limit)
+        return (await self._connection.execute(delete(SESSION).where(own, C.id.in_(ended)))).rowcount
 
     async def _kept(self, session: Session, login: ProviderLogin) -> dict[str, Any]:
         place, plain = session.tenant_id, msgspec.json.encode(login)
@@ -124,10 +124,10 @@ class SqlSessionReads:
             patient = session and await self._patients(connection).get(tenant_id, session.patient_id)
             return (session, patient) if session and patient else None
 
-        return await self._reads.ask(ask)
+        return await self._reads.ask(tenant_id, ask)
 
     async def known(self, tenant_id: str, identity: Identity) -> Patient | None:
-        return await self._reads.ask(lambda on: self._patients(on).known(tenant_id, identity))
+        return await self._reads.ask(tenant_id, lambda on: self._patients(on).known(tenant_id, identity))
 
     def _patients(self, connection: AsyncConnection) -> SqlPatients:
         return SqlPatients(connection, WorkSealing(connection, self._sealing), self._clock)
@@ -137,7 +137,7 @@ class SqlSessionReads:
 
     async def signed_out_at(self, tenant_id: str, patient_id: UUID) -> datetime | None:
         here = (PATIENT.c.tenant_id == tenant_id, PATIENT.c.id == patient_id)
-        rows = await self._reads.rows(select(PATIENT.c.signed_out_at).where(*here))
+        rows = await self._reads.rows(tenant_id, select(PATIENT.c.signed_out_at).where(*here))
         return rows[0].signed_out_at if rows else None
 
 

@@ -121,7 +121,7 @@ class StartSqlWork:
     async def __call__(self, tenant_id: str) -> AsyncIterator[SqlWork]:
         work: SqlWork | None = None
         try:
-            async with self._turn, connected(self._engine) as connection:
+            async with self._turn, connected(self._engine, tenant_id) as connection:
                 work = SqlWork(tenant_id, connection, self._sealing, self._clock)
                 yield work
         finally:

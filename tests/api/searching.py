@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Table, update
 
 from integrations.store.engine import open_engine
+from tests.databases import raw
 from tests.living import Client
 
 SLOT = "id start end clinic { id slug timeZone } practitioner { id name }"
@@ -64,7 +65,7 @@ async def change(database_url: str, table: Table, where: dict[str, Any], **value
     """What the back office or an administrator would do to rows of the first tenant's catalogue."""
     engine = open_engine(database_url)
     matching = (table.c[name] == value for name, value in {"tenant_id": "nordhelse", **where}.items())
-    async with engine.begin() as connection:
+    async with raw(engine) as connection:
         changed = await connection.execute(update(table).where(*matching).values(values))
         assert changed.rowcount >= 1
     await engine.dispose()

@@ -19,6 +19,7 @@ from domain.rules import RuleValues, rules_of
 from domain.slot import FoundTime
 from integrations.store.catalogue import SqlCatalogue
 from integrations.store.engine import open_engine
+from integrations.store.scoping import SAY_TENANT
 from integrations.store.sealing import Sealing
 from integrations.store.tables_catalogue import ENDPOINT
 from integrations.store.work import StartSqlWork
@@ -50,7 +51,7 @@ def statements() -> Iterator[list[str]]:
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         text = " ".join(statement.split())
-        own = "FROM tenant " in text or "FROM change" in text or "pg_current_snapshot" in text
+        own = "FROM tenant " in text or "FROM change" in text or "pg_current_snapshot" in text or text == SAY_TENANT
         if text.upper().startswith(QUESTIONS) and not own:
             seen.append(text)
 

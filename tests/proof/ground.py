@@ -23,6 +23,7 @@ from domain.booking import Booking
 from domain.endpoint import News
 from domain.national_id import national_id
 from domain.patient import Identity, Patient
+from domain.ports import EVERY_TENANT
 from domain.slot import Slot
 from domain.tenant import Tenant
 from domain.usecases import UseCases
@@ -307,7 +308,7 @@ class Place:
 
     async def everything(self) -> list[Booking]:
         """Every hold and booking there is."""
-        return [booking_of(row) for row in await Reads(self.engine).rows(select(BOOKING))]
+        return [booking_of(row) for row in await Reads(self.engine).rows(EVERY_TENANT, select(BOOKING))]
 
 
 async def _always() -> bool:

@@ -11,8 +11,8 @@ from domain.booking import Booking, BookingStatus
 from domain.refusals import Refused
 from domain.usecases.moving import moved_to
 from domain.usecases.reconcile import Verdict
-from integrations.store.engine import Reads
 from tests import databases
+from tests.databases import raw
 from tests.living import until
 from tests.proof.ground import Ground, Place
 
@@ -57,7 +57,8 @@ async def waits_for_a_lock(place: Place) -> bool:
     asked = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    return bool((await Reads(place.engine).rows(asked))[0][0])
+    async with raw(place.url) as connection:
+        return bool((await connection.execute(asked)).scalar_one())
 
 
 Writer = Callable[[Place, Booking, Booking], Awaitable[object]]

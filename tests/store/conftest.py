@@ -9,6 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.catalogue import Seed
+from integrations.store.scoping import SAY_TENANT
 from integrations.store.sealing import Sealing
 from integrations.store.work import StartSqlWork
 from tests.store.making import NOW, SECRET, TENANTS, make_tenant
@@ -41,7 +42,8 @@ def statements(engine: AsyncEngine) -> Callable[[], Any]:
         seen: list[str] = []
 
         def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            seen.append(statement)
+            if statement != SAY_TENANT:  # whose the session is, told once as long as it stays so
+                seen.append(statement)
 
         event.listen(engine.sync_engine, "before_cursor_execute", note)
         try:

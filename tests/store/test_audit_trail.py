@@ -14,6 +14,7 @@ from domain.ports import AuditFilter
 from domain.usecases.audited_reading import read_noted
 from domain.usecases.read_audit import MOST_ENTRIES, ReadAudit
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.conftest import Stopped
 from tests.store.making import NOW, an_id, make_identity
 
@@ -32,10 +33,10 @@ def entry(n: int, tenant_id: str = "nord", **more: Any) -> AuditEntry:
 
 
 async def write(start: StartSqlWork, *entries: AuditEntry) -> None:
-    async with start("nord") as work:
-        for each in entries:
+    for each in entries:
+        async with start(each.tenant_id) as work:
             await work.audit(each)
-        await work.commit()
+            await work.commit()
 
 
 async def read(start: StartSqlWork, where: AuditFilter, size: int = 100, **more: Any) -> Any:
@@ -48,8 +49,8 @@ async def found(start: StartSqlWork, **where: Any) -> list[AuditEntry]:
 
 
 async def count(start: StartSqlWork) -> int:
-    async with start("nord") as work:
-        return int((await work._connection.execute(text("SELECT count(*) FROM audit"))).scalar_one())
+    async with raw(start) as connection:
+        return int((await connection.execute(text("SELECT count(*) FROM audit"))).scalar_one())
 
 
 async def test_a_tenant_reads_its_own_by_time_actor_target_and_action(start: StartSqlWork) -> None:
@@ -100,9 +101,8 @@ async def test_what_cannot_be_noted_is_not_read(start: StartSqlWork) -> None:
 
     assert await read_noted(start, note, look) == patient
     told.clear()
-    async with start("nord") as work:
-        await work._connection.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
-        await work.commit()
+    async with raw(start) as connection:
+        await connection.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
     with pytest.raises(DBAPIError):
         await read_noted(start, note, look)
     assert told == []
@@ -112,21 +112,21 @@ async def test_what_cannot_be_noted_is_not_read(start: StartSqlWork) -> None:
 async def test_no_line_can_be_deleted_within_five_years(start: StartSqlWork, years: float, may_go: bool) -> None:
     long_ago = datetime.now(NOW.tzinfo) - timedelta(days=365.25 * years)
     await write(start, entry(1, at=long_ago, actor=SYSTEM))
-    async with start("nord") as work:
+    async with raw(start) as connection:
         if may_go:
-            await work._connection.execute(text("DELETE FROM audit"))
+            await connection.execute(text("DELETE FROM audit"))
             return
         with pytest.raises(DBAPIError, match="append_only"):
-            await work._connection.execute(text("DELETE FROM audit"))
+            await connection.execute(text("DELETE FROM audit"))
 
 
 async def test_the_trail_cannot_be_emptied_at_once(start: StartSqlWork) -> None:
     await write(start, entry(1))
-    async with start("nord") as work:
-        if work._connection.dialect.name != "postgresql":
+    async with raw(start) as connection:
+        if connection.dialect.name != "postgresql":
             return  # SQLite knows no TRUNCATE
         with pytest.raises(DBAPIError, match="append_only"):
-            await work._connection.execute(text("TRUNCATE audit"))
+            await connection.execute(text("TRUNCATE audit"))
 
 
 async def test_a_login_that_changes_what_is_known_says_so_and_not_what(start: StartSqlWork) -> None:

@@ -16,6 +16,7 @@ from integrations.store.sealing import Sealing
 from integrations.store.tables import AUDIT
 from integrations.store.tables_bookings import BOOKING, GUARD
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.making import NOW, SECRET, an_id, at, make_booking, moved
 
 S = BookingStatus
@@ -136,12 +137,12 @@ async def test_a_lapsed_hold_gives_way_and_its_history_says_so(start):
     async with start("nord") as work:
         lapsed = await work.bookings.get("nord", an_id("lapsed"))
         assert (lapsed.status, lapsed.version) == (S.EXPIRED, 2)
+    async with start("syd") as work:
         assert (await work.bookings.get("syd", an_id("lapsed"))).status is S.HELD
-        steps = await work._connection.execute(
-            text("SELECT tenant_id, number, version, status, actor FROM booking_step")
-        )
+    async with raw(start) as connection:
+        steps = await connection.execute(text("SELECT tenant_id, number, version, status, actor FROM booking_step"))
         assert steps.all() == [("nord", 1, 2, "EXPIRED", "SYSTEM")]
-        audits = await work._connection.execute(select(AUDIT))
+        audits = await connection.execute(select(AUDIT))
         [entry] = audits.all()
         assert (entry.tenant_id, entry.at, entry.actor_kind, entry.actor_id) == ("nord", NOW, "SYSTEM", None)
         assert (entry.action, entry.target, entry.target_id) == ("booking.expired", "booking", lapsed.id)
@@ -154,7 +155,8 @@ async def test_what_is_rolled_back_expires_nothing(start):
         assert await work.bookings.hold(make_booking("next"), NOW)
     async with start("nord") as work:
         assert (await work.bookings.get("nord", an_id("lapsed"))).status is S.HELD
-        assert (await work._connection.execute(select(AUDIT))).all() == []
+    async with raw(start) as connection:
+        assert (await connection.execute(select(AUDIT))).all() == []
 
 
 async def test_a_lapsed_hold_also_gives_way_to_a_move(start):

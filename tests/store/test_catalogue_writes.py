@@ -13,9 +13,9 @@ from domain.clinic import Address
 from domain.endpoint import Dialect, Endpoint
 from domain.pages import PageRequest
 from integrations.store.catalogue import SqlCatalogue
-from integrations.store.engine import connected
 from integrations.store.tables import TENANT, metadata
 from integrations.store.tables_catalogue import CLINIC, OFFER, TREATMENT
+from tests.databases import raw
 from tests.store.making import (
     an_id,
     make_clinic,
@@ -60,7 +60,7 @@ async def edit(start, table, id_column, id, edited: Sequence[str], **values: Any
 async def dump(engine) -> dict[str, list[Any]]:
     """Every byte of every table, and on PostgreSQL which transaction wrote it."""
     version = ", xmin::text" if engine.dialect.name == "postgresql" else ""
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         rows = {}
         for table in metadata.sorted_tables:
             names = ", ".join(f'"{column.name}"' for column in table.c)
@@ -214,6 +214,6 @@ async def test_ids_of_one_tenant_are_free_in_another(start, engine):
     await seed(start, make_seed("nord"), make_seed("syd"))
     await merge(start, "nord", make_import("nord"))
     await merge(start, "syd", make_import("syd"))
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         pairs = (await connection.execute(select(CLINIC.c.tenant_id, CLINIC.c.id))).all()
     assert len(pairs) == 4 and len({id for _, id in pairs}) == 2

@@ -12,11 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.booking import BookingStatus
 from domain.changes import START, Change, Heard, Mark
 from domain.slot import Span
+from domain.usecases.keep_hold import ExpireHolds
+from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.changes import SqlChangeLog
 from integrations.store.engine import open_engine
 from integrations.store.sealing import Sealing
 from integrations.store.tables_news import CHANGE
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.living import until
 from tests.store.conftest import Stopped
 from tests.store.making import AT_TEN, NOW, SECRET, an_id, at, make_booking, make_identity
@@ -132,7 +135,7 @@ async def test_a_transaction_that_commits_late_is_not_passed_by(postgres):
     log, start = SqlChangeLog(postgres), StartSqlWork(postgres, Sealing(SECRET), Stopped())
     mark = await log.latest()
     late, soon = a_change("late"), a_change("soon")
-    async with postgres.connect() as slow:
+    async with raw(postgres) as slow:
         await slow.execute(text("SELECT pg_current_xact_id()"))  # it has its place, and is not done
         await write(start, soon)
         assert await log.after(mark, 10) == []
@@ -222,9 +225,7 @@ async def test_lapsed_holds_are_let_go_of_and_told(start, engine):
             await work.commit()
     log = SqlChangeLog(engine)
     before = await log.latest()
-    async with start("nord") as work:
-        assert await work.bookings.expire_lapsed(NOW, 10) == 2
-        await work.commit()
+    assert await ExpireHolds(reads=SqlBookingReads(engine), start_work=start, clock=Stopped())(10) == 2
     assert {(c.tenant_id, c.booking_id) for c in told(await after(log, before, 2))} == {
         ("nord", lapsed.id),
         ("syd", lapsed.id),
@@ -232,4 +233,4 @@ async def test_lapsed_holds_are_let_go_of_and_told(start, engine):
     async with start("nord") as work:
         assert (await work.bookings.get("nord", lapsed.id)).status is BookingStatus.EXPIRED
         assert (await work.bookings.get("nord", alive.id)).status is BookingStatus.HELD
-        assert await work.bookings.expire_lapsed(NOW, 10) == 0
+        assert await work.bookings.expire_lapsed("nord", NOW, 10) == 0

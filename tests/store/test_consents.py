@@ -13,6 +13,7 @@ from domain.refusals import RefusalCode, Refused
 from domain.tenant import Tenant
 from domain.usecases.set_consent import SetConsent
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.conftest import Stopped
 from tests.store.making import NOW, an_id, make_identity, make_tenant
 
@@ -33,8 +34,8 @@ def said(kind: ConsentKind, given: bool = True, **more: Any) -> Consent:
 
 
 async def rows(start: StartSqlWork, statement: str) -> list[Any]:
-    async with start("nord") as work:
-        return list((await work._connection.execute(text(statement))).all())
+    async with raw(start) as connection:
+        return list((await connection.execute(text(statement))).all())
 
 
 def use(start: StartSqlWork) -> SetConsent:
@@ -108,9 +109,8 @@ async def test_an_answer_and_its_audit_row_are_one_transaction(start: StartSqlWo
         ("consent.given", str(KARI), '{"kind":"MARKETING"}'),
         ("consent.withdrawn", str(KARI), '{"kind":"MARKETING"}'),
     ]
-    async with start("nord") as work:
-        await work._connection.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
-        await work.commit()
+    async with raw(start) as connection:
+        await connection.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
     with pytest.raises(DBAPIError):
         await say(start, said(ConsentKind.SMS))
     assert await rows(start, "SELECT 1 FROM consent WHERE kind = 'SMS'") == []
@@ -120,9 +120,9 @@ async def test_an_answer_and_its_audit_row_are_one_transaction(start: StartSqlWo
 async def test_no_line_can_be_changed(start: StartSqlWork, table: str) -> None:
     await kari(start)
     await say(start, said(ConsentKind.SMS))
-    async with start("nord") as work:
+    async with raw(start) as connection:
         with pytest.raises(DBAPIError, match="append_only"):
-            await work._connection.execute(text(f"UPDATE {table} SET tenant_id = tenant_id"))
+            await connection.execute(text(f"UPDATE {table} SET tenant_id = tenant_id"))
 
 
 async def test_another_tenants_patient_has_said_nothing(start: StartSqlWork) -> None:

@@ -16,6 +16,7 @@ from domain.usecases.run_jobs import Kind, RunJobs
 from integrations.console import Console
 from integrations.store.outbox import SqlOutboxReads
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.making import NOW, an_id
 from tests.store.test_jobs_running import Town, ended, town
 
@@ -52,7 +53,7 @@ def delivering(town: Town, *receivers: Receiver) -> RunJobs:
 
 
 async def delivered_at(engine: AsyncEngine) -> list[Any]:
-    async with engine.connect() as connection:
+    async with raw(engine) as connection:
         return list((await connection.execute(text("SELECT delivered_at FROM outbox"))).scalars())
 
 
@@ -91,7 +92,7 @@ async def test_an_event_that_is_forgotten_meanwhile_is_no_news(town: Town) -> No
     process = delivering(town, listening)
     await tell(town.start, an_event())
     async with town.start("nord") as work:
-        assert await work.outbox.forget(NOW + timedelta(seconds=1), 10) == 1
+        assert await work.outbox.forget("nord", NOW + timedelta(seconds=1), 10) == 1
         await work.commit()
     await round_of(process)
     assert listening.heard == []

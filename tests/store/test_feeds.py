@@ -11,10 +11,10 @@ from domain.catalogue import Seed
 from domain.endpoint import Dialect, Endpoint
 from domain.ports import EVERY_TENANT, Feed
 from integrations.store.catalogue import SqlCatalogue
-from integrations.store.engine import connected
 from integrations.store.feeds import SqlFeedReads
 from integrations.store.tables import TENANT
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.making import NOW, TENANTS, make_tenant
 
 PLACE = ("nord", "fjord")
@@ -48,9 +48,8 @@ async def test_whether_any_is_due_counts_who_has_none_yet_and_nobody_who_is_swit
     assert await reads.any_due(NOW)
     await claim(feeds, "one")
     assert await reads.any_due(NOW)  # syd's endpoint has no feed
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         await connection.execute(update(TENANT).where(TENANT.c.tenant_id == "syd").values(active=False))
-        await connection.commit()
     assert not await reads.any_due(NOW)
     assert await reads.any_due(LATER)
     async with feeds("nord") as work:
@@ -95,16 +94,15 @@ async def test_every_served_tenants_endpoints_are_one_statement(feeds, engine, s
         found = await catalogue.endpoints_of_all()
     assert {each.tenant_id for each in found} == set(TENANTS)
     assert len([each for each in seen if "SELECT" in each]) == 1
-    async with connected(engine.execution_options(writes=True)) as connection:
+    async with raw(engine) as connection:
         await connection.execute(update(TENANT).where(TENANT.c.tenant_id == "syd").values(active=False))
-        await connection.commit()
     assert {each.tenant_id for each in await catalogue.endpoints_of_all()} == set(TENANTS) - {"syd"}
 
 
 async def test_a_feed_that_exists_is_left_as_it_is(feeds):
     [feed] = await claim(feeds, "one")
     assert await finish(feeds, "one", replace(feed, due_at=LATER, interval=30.0, seen=("Slot/1/2",)))
-    async with feeds("nord") as work:
+    async with feeds(EVERY_TENANT) as work:
         await work.feeds.ensure([PLACE, ("syd", "fjord")], NOW, 15.0)
         await work.commit()
     [again] = await claim(feeds, "one", LATER, only=PLACE)
@@ -147,6 +145,8 @@ async def test_the_same_body_is_news_once_at_each_endpoint(feeds):
     async with feeds("nord") as work:
         assert await work.feeds.notified(*PLACE, "digest", NOW)
         assert not await work.feeds.notified(*PLACE, "digest", NOW)
+        await work.commit()
+    async with feeds("syd") as work:
         assert await work.feeds.notified("syd", "fjord", "digest", NOW)
         await work.commit()
 

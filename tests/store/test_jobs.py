@@ -18,6 +18,7 @@ from integrations.store.jobs import SqlJobReads
 from integrations.store.outbox import SqlOutboxReads
 from integrations.store.sealing import Sealing
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.conftest import Stopped
 from tests.store.making import NOW, SECRET, an_id
 
@@ -233,7 +234,7 @@ async def test_to_look_whether_anything_is_due_takes_no_writer_s_turn(start, eng
 async def test_the_queue_is_asked_by_its_index(start, engine):
     """Not by reading all that was done today."""
     due = "SELECT kind FROM job WHERE state = 'READY' AND kind IN ('a', 'b') AND due_at <= '2026-03-02 09:00:00'"
-    async with engine.connect() as connection:
+    async with raw(engine) as connection:
         if engine.dialect.name == "postgresql":
             await connection.execute(text("SET LOCAL enable_seqscan = off"))
             plan = (await connection.execute(text(f"EXPLAIN {due}"))).scalars().all()
@@ -285,15 +286,15 @@ async def test_old_jobs_are_forgotten_a_few_at_a_time(start, engine):
             await finish(start, job, "worker")
     after = NOW + timedelta(seconds=1)
     async with start("nord") as work:
-        assert await work.jobs.forget(NOW, NOW, 100) == 0
-        assert await work.jobs.forget(after, NOW, 3) == 3
-        assert await work.jobs.forget(after, NOW, 3) == 2
-        assert await work.jobs.forget(after, NOW, 3) == 0
-        assert await work.jobs.forget(after, after, 3) == 1
+        assert await work.jobs.forget("nord", NOW, NOW, 100) == 0
+        assert await work.jobs.forget("nord", after, NOW, 3) == 3
+        assert await work.jobs.forget("nord", after, NOW, 3) == 2
+        assert await work.jobs.forget("nord", after, NOW, 3) == 0
+        assert await work.jobs.forget("nord", after, after, 3) == 1
         await work.commit()
     assert await depth(engine) == {"running": 1}
 
 
 async def counted(engine: AsyncEngine, statement: str) -> Any:
-    async with engine.connect() as connection:
+    async with raw(engine) as connection:
         return (await connection.execute(text(statement))).scalar()

@@ -17,6 +17,7 @@ from domain.usecases.recur import Recur, Recurring, always
 from domain.usecases.run_jobs import Finish, Kind, RunJobs, wait_after
 from integrations.store.jobs import SqlJobReads
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.living import until
 from tests.store.making import NOW, an_id
 
@@ -64,7 +65,7 @@ class Town:
         return await self.counts("SELECT action, count(*) FROM audit GROUP BY action")
 
     async def counts(self, statement: str) -> dict[Any, int]:
-        async with self.engine.connect() as connection:
+        async with raw(self.engine) as connection:
             return {tuple(key): count for *key, count in await connection.execute(text(statement))}
 
 

@@ -11,9 +11,11 @@ from sqlalchemy import func, select, text
 from domain.audit import SYSTEM, AuditEntry
 from domain.events import Event, EventKind
 from domain.ports import Remembered, Session
-from integrations.store.engine import connected
-from integrations.store.tables import PATIENT
-from tests.store.making import NOW, TENANTS, a_number, an_id, make_identity
+from integrations.store.sealing import Sealing, Unsealable
+from integrations.store.tables import PATIENT, metadata
+from integrations.store.work import StartSqlWork
+from tests.databases import raw
+from tests.store.making import NOW, SECRET, TENANTS, a_number, an_id, make_identity
 
 
 async def recognise(start, tenant_id="nord", new_id=None, **more):
@@ -24,7 +26,7 @@ async def recognise(start, tenant_id="nord", new_id=None, **more):
 
 
 async def count_patients(engine) -> int:
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         return (await connection.execute(select(func.count()).select_from(PATIENT))).scalar_one()
 
 
@@ -93,6 +95,70 @@ async def test_twenty_first_logins_at_once_make_one_patient(start, engine, numbe
     found = await asyncio.gather(*(recognise(start, national_id=number) for _ in range(20)))
     assert len({patient.id for patient in found}) == 1
     assert await count_patients(engine) == 1
+
+
+async def test_the_plain_number_is_in_no_column(start, engine):
+    await recognise(start)
+    async with raw(engine) as connection:
+        for table in metadata.sorted_tables:
+            for row in await connection.execute(text(f'SELECT * FROM "{table.name}"')):
+                for value in row:
+                    content = value if isinstance(value, bytes) else str(value).encode()
+                    assert a_number().number.encode() not in content, table.name
+
+
+@pytest.mark.parametrize("target", ["id = :other", "tenant_id = 'syd'"])
+async def test_a_sealed_number_does_not_open_in_another_row_or_tenant(start, target):
+    first = await recognise(start, new_id=an_id("same"))
+    other = await recognise(start, national_id=a_number("01929900126"), subject="s2")
+    await recognise(start, "syd", new_id=an_id("same"))
+    swapped = f"UPDATE patient SET national_sealed = (SELECT national_sealed FROM patient WHERE tenant_id = 'nord' AND id = :first) WHERE {target}"  # noqa: E501
+    async with raw(start) as connection:
+        ids = {"first": first.id, "other": other.id}
+        sqlite = connection.dialect.name == "sqlite"
+        names = [name for name in ids if f":{name}" in swapped]
+        await connection.execute(text(swapped), {n: ids[n].hex if sqlite else ids[n] for n in names})
+    async with start("nord") as work:
+        assert await work.patients.get("nord", first.id) == first
+    changed = ("nord", other.id) if "other" in target else ("syd", first.id)
+    async with start(changed[0]) as work:
+        with pytest.raises(Unsealable):
+            await work.patients.get(*changed)
+
+
+async def test_another_key_opens_nothing(start, engine):
+    patient = await recognise(start)
+    async with StartSqlWork(engine, Sealing("another secret of at least 32 bytes"))("nord") as work:
+        with pytest.raises(Unsealable):
+            await work.patients.get("nord", patient.id)
+
+
+def test_the_blind_index_differs_between_tenants_and_from_the_plain_hash():
+    sealing = Sealing(SECRET)
+    indexes = {sealing.index(t, c, b"NO:1") for t in TENANTS for c in ("a", "b")}
+    assert len(indexes) == 4
+    assert sealing.index("nord", "a", b"NO:1") in indexes
+    assert sealing.seal("nord", "a", "1", b"x") != sealing.seal("nord", "a", "1", b"x")
+
+
+def test_a_changed_byte_is_noticed_wherever_it_is():
+    sealing = Sealing(SECRET)
+    sealed = sealing.seal("nord", "a", "1", b"plain")
+    assert sealing.open("nord", "a", "1", sealed) == b"plain"
+    for n in range(len(sealed)):
+        broken = sealed[:n] + bytes([sealed[n] ^ 1]) + sealed[n + 1 :]
+        with pytest.raises(Unsealable):
+            sealing.open("nord", "a", "1", broken)
+    for place in (("syd", "a", "1"), ("nord", "b", "1"), ("nord", "a", "2")):
+        with pytest.raises(Unsealable):
+            sealing.open(*place, sealed)
+    with pytest.raises(Unsealable):
+        sealing.open("nord", "a", "1", b"")
+
+
+def test_a_short_secret_is_refused():
+    with pytest.raises(ValueError, match="shorter than 32"):
+        Sealing("too short")
 
 
 async def test_sessions_are_their_tenants_own(start):
@@ -170,7 +236,7 @@ async def test_audit_and_outbox_are_part_of_the_work(start, engine):
             await work.tell(event)
             if commit:
                 await work.commit()
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         audits = (await connection.execute(text("SELECT tenant_id, actor_kind, action, details FROM audit"))).all()
         told = (await connection.execute(text("SELECT tenant_id, kind, version FROM outbox"))).all()
     assert audits == [("nord", "SYSTEM", "hold", "{}")]

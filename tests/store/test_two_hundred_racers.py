@@ -19,6 +19,7 @@ from domain.slot import Slot
 from integrations.store.booking_rows import booking_of
 from integrations.store.tables_bookings import BOOKING, BOOKING_STEP
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.making import NOW, an_id, at, make_booking, make_identity
 from tests.store.racing import Outcome, Racer, processes, race
 from tests.store.test_bookings_guard import put
@@ -102,14 +103,14 @@ class Days:
 
     async def after(self) -> dict[UUID, Booking]:
         practitioners = [an_id(self.name("p", one)) for one in (0, 1)]
-        async with self.start("nord") as work:
-            rows = await work._connection.execute(select(BOOKING).where(BOOKING.c.practitioner_id.in_(practitioners)))
+        async with raw(self.start) as connection:
+            rows = await connection.execute(select(BOOKING).where(BOOKING.c.practitioner_id.in_(practitioners)))
             return {row.id: booking_of(row) for row in rows}
 
     async def times_lapsed(self) -> list[int]:
         """How often the history of each lapsed hold that is gone says so."""
-        async with self.start("nord") as work:
-            steps = await work._connection.execute(select(BOOKING_STEP).where(BOOKING_STEP.c.status == S.EXPIRED))
+        async with raw(self.start) as connection:
+            steps = await connection.execute(select(BOOKING_STEP).where(BOOKING_STEP.c.status == S.EXPIRED))
             return list(Counter(row.booking_id for row in steps).values())
 
 

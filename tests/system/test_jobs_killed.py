@@ -22,6 +22,7 @@ from integrations.store.engine import open_engine
 from integrations.store.sealing import Sealing
 from integrations.store.work import StartSqlWork
 from tests.commands import Command, running
+from tests.databases import raw
 from tests.living import SECRET, until
 from tests.store.making import an_id
 
@@ -34,6 +35,7 @@ COUNTING = {
     ),
     "postgresql": (
         "CREATE TABLE effect (event_id uuid)",
+        "GRANT INSERT ON effect TO PUBLIC",
         "CREATE FUNCTION counts() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO effect VALUES (NEW.id); "
         "PERFORM pg_sleep(0.01); RETURN NULL; END $$",
         "CREATE TRIGGER counts AFTER UPDATE OF delivered_at ON outbox FOR EACH ROW EXECUTE FUNCTION counts()",
@@ -48,7 +50,7 @@ class Deliveries:
         self.engine = engine
 
     async def prepare(self) -> None:
-        async with self.engine.begin() as connection:
+        async with raw(self.engine) as connection:
             for statement in COUNTING[self.engine.dialect.name]:
                 await connection.execute(text(statement))
         now = datetime.now(UTC)  # the workers' clock is the real one, and what is old is forgotten
@@ -59,7 +61,7 @@ class Deliveries:
             await work.commit()
 
     async def one(self, statement: str) -> Any:
-        async with self.engine.connect() as connection:
+        async with raw(self.engine) as connection:
             return (await connection.execute(text(statement))).scalar()
 
     async def done(self) -> int:
@@ -84,7 +86,7 @@ class Deliveries:
         await until(look)
 
     async def are_made_once_each(self) -> None:
-        async with self.engine.connect() as connection:
+        async with raw(self.engine) as connection:
             made = Counter((await connection.execute(text("SELECT event_id FROM effect"))).scalars())
             states = set(await connection.execute(text("SELECT kind, state FROM job WHERE kind = 'deliver'")))
         assert len(made) == EVENTS

@@ -13,6 +13,7 @@ from sqlalchemy import make_url, text
 
 from integrations.store.engine import open_engine
 from tests import databases
+from tests.databases import raw
 from tests.living import TopLevelErrors, Town
 from tests.proxy import HOST, FaultProxy
 from tests.system import on_the_wire
@@ -73,7 +74,7 @@ async def fails_masked(asking: Any, proxy: FaultProxy, mode: str, number: int) -
 async def statuses(database: str) -> list[str]:
     """Of every row, straight from the table."""
     engine = open_engine(database)
-    async with engine.connect() as connection:
+    async with raw(engine) as connection:
         found = [row[0] for row in await connection.execute(text("SELECT status FROM booking ORDER BY created_at"))]
     await engine.dispose()
     return found

@@ -5,6 +5,7 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from integrations.store.engine import open_engine
+from tests.databases import raw
 from tests.living import Town, in_process, sign_in
 from tests.system.journey import FIND, Journey, key
 
@@ -96,7 +97,7 @@ async def test_what_is_booked_at_a_system_switched_off_can_still_be_cancelled(
         journey = Journey(client, OSLO, "consultation", await sign_in(town, "kari"))
         booking = await journey.booked()
         engine = open_engine(sqlite_filled_url)
-        async with engine.begin() as connection:
+        async with raw(engine) as connection:
             await connection.execute(switch_off)
         await engine.dispose()
         assert await journey.slots() == []

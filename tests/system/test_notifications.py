@@ -16,6 +16,7 @@ from sqlalchemy import select
 from api.signing import Signer
 from integrations.store.engine import open_engine
 from integrations.store.tables_news import CHANGE, FEED, NOTIFICATION
+from tests.databases import raw
 from tests.living import SECRET, Client, Town, in_process
 
 NEVER = 36_000.0
@@ -116,7 +117,7 @@ async def test_what_nobody_need_believe_is_refused_with_a_reason_and_changes_not
 async def everything(url: str) -> list[Any]:
     """All rows of the tables that news are written to."""
     engine = open_engine(url)
-    async with engine.connect() as connection:
+    async with raw(engine) as connection:
         rows = [list((await connection.execute(select(t))).all()) for t in (CHANGE, FEED, NOTIFICATION)]
     await engine.dispose()
     return rows

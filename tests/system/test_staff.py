@@ -25,6 +25,7 @@ from domain.usecases.confirm_booking import ConfirmRequest
 from domain.usecases.take_hold import HoldRequest
 from integrations.store.engine import open_engine
 from tests import databases
+from tests.databases import raw
 from tests.living import Town, fill, in_process, seeds, sign_in, until
 from tests.system.journey import Journey, apart
 from tests.system.test_journey import decoded
@@ -92,7 +93,7 @@ class Desk:
     async def trail(self, url: str, action: str) -> list[tuple[str, dict[str, str]]]:
         """Who did it and what was said of rules, each time."""
         engine = open_engine(url)
-        async with engine.connect() as connection:
+        async with raw(engine) as connection:
             asked = text("SELECT actor_kind, details FROM audit WHERE action = :action ORDER BY at")
             found = [tuple(row) for row in await connection.execute(asked, {"action": action})]
         await engine.dispose()
@@ -136,7 +137,7 @@ async def held_id(visitor: Journey, slot_id: str, url: str) -> UUID:
     held = await visitor.hold(slot_id)
     assert held["hold"], held["errors"]
     engine = open_engine(url)
-    async with engine.connect() as connection:
+    async with raw(engine) as connection:
         newest = "SELECT id FROM booking WHERE status = 'HELD' ORDER BY created_at DESC LIMIT 1"
         id = (await connection.execute(text(newest))).scalar_one()
     await engine.dispose()
@@ -161,7 +162,7 @@ async def test_who_confirms_or_moves_waits_for_the_patient_before_the_hold(
     engine = open_engine(postgres_filled_url)
 
     async def waits() -> bool:
-        async with engine.connect() as connection:
+        async with raw(engine) as connection:
             mine = (
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from integrations.sandbox.people import PEOPLE
 from integrations.store.engine import open_engine
+from tests.databases import raw
 from tests.living import Town, in_process, sign_in
 from tests.system.journey import Journey
 from tests.system.test_import import dump
@@ -15,7 +16,7 @@ KARI = next(person for person in PEOPLE if person.login == "kari")
 
 
 async def rows(engine: AsyncEngine, query: str) -> list[Any]:
-    async with engine.connect() as connection:
+    async with raw(engine) as connection:
         return [tuple(row) for row in await connection.execute(text(query))]
 
 
