@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.bootstrap import open_house
 from integrations.store.engine import open_engine
+from tests.databases import raw
 from tests.living import OTHER, Town, in_process, seeds
 
 
@@ -22,7 +23,7 @@ async def engine(filled_url: str) -> AsyncIterator[AsyncEngine]:
 async def dump(engine: AsyncEngine) -> dict[str, list[str]]:
     """Every row of every table, as text, in an order of its own."""
     tables = MetaData()
-    async with engine.connect() as connection:
+    async with raw(engine) as connection:
         await connection.run_sync(tables.reflect)
         rows = {name: (await connection.execute(select(table))).all() for name, table in tables.tables.items()}
     return {name: sorted(repr(tuple(row)) for row in found) for name, found in rows.items()}
