@@ -95,14 +95,42 @@ async def import_seed(settings: Settings, places: Mapping[str, str]) -> list[str
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database to this version, and let the server's role use it. Raises `StoreUnreachable`."""
-    owner = settings.database_owner_url or settings.database_url
+    """Bring the database to this version, let the server's role use it, and seal what earlier ones kept in the clear.
+
+    Raises `StoreUnreachable`, or as `ready_house` does.
+    """
 
     async def run() -> None:
+        owner = settings.database_owner_url or settings.database_url
         await upgrade(owner)
         await grant(owner, settings.database_url)
+        await _sealed(settings, _silent)
 
     asyncio.run(run())
+
+
+def _silent(_: str) -> None:
+    return
+
+
+async def _sealed(settings: Settings, say: Callable[[str], None]) -> None:
+    async with ready_house(settings) as house:
+        for tenant in await house.catalogue.tenants():
+            await house.use.rotate_keys.seal(tenant.id, say)
+
+
+async def seal(settings: Settings, order: str, tenant_id: str, say: Callable[[str], None]) -> None:
+    """`rotate` the keys of one tenant or of all, or `rewrap` them by another master key.
+
+    Raises `NoSuchTenant`, `Unsealable`, or as `ready_house` does.
+    """
+    async with ready_house(settings) as house:
+        known = [tenant.id for tenant in await house.catalogue.tenants()]
+        if tenant_id and tenant_id not in known:
+            raise NoSuchTenant(f"there is no tenant {tenant_id}")
+        rotate = house.use.rotate_keys
+        work = rotate if order == "rotate" else rotate.rewrap
+        await work([tenant_id] if tenant_id else known, say)
 
 
 async def work(settings: Settings, started: Callable[[], None]) -> None:

@@ -41,7 +41,15 @@ class NoSuchJob(Exception):
     """There is nothing to be tried again by that id; one line says so."""
 
 
-EXPECTED = (StoreUnreachable, SeedInvalid, Unready, RoleTooStrong, NoSuchJob)
+class NoSuchTenant(Exception):
+    """No tenant goes by that name; one line says so."""
+
+
+class KeyNotMade(Exception):
+    """What was ordered of keys cannot be done; one line says why."""
+
+
+EXPECTED = (StoreUnreachable, SeedInvalid, Unready, RoleTooStrong, NoSuchJob, NoSuchTenant, Unsealable, KeyNotMade)
 """Failures of the surroundings: told in one line, without a traceback."""
 
 
@@ -98,7 +106,7 @@ def _who_asks(settings: Settings, sign_in: SignIn, tokens: TenantTokens) -> WhoA
 
 @asynccontextmanager
 async def ready_house(settings: Settings) -> AsyncIterator[House]:
-    """Closed at the end. Raises `Unready` for a database that is not migrated, `StoreUnreachable` for none,
+    """Closed at the end. Raises `Unready` for a database that is not migrated, `StoreUnreachable` for none.
 
     `RoleTooStrong` where nothing would keep tenants apart.
     """

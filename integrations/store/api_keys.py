@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.api_key import ApiKey, KeyKind
 from domain.client import Scope
-from domain.ports import FoundKey
+from domain.ports import EVERY_TENANT, FoundKey
 from integrations.store.engine import Reads
 from integrations.store.tables import TENANT
 from integrations.store.tables_clients import API_KEY
@@ -59,12 +59,15 @@ class SqlKeyReads:
     async def find(self, key_id: str) -> FoundKey | None:
         """The tenant's slug comes along, so that the key can name the tenant."""
         joined = select(API_KEY, TENANT.c.slug).join(TENANT, TENANT.c.tenant_id == K.tenant_id)
-        rows = await self._reads.rows(joined.where(K.key_id == key_id, TENANT.c.active))
+        rows = await self._reads.rows(EVERY_TENANT, joined.where(K.key_id == key_id, TENANT.c.active))
         return FoundKey(key=key_of(rows[0]._mapping), tenant_slug=rows[0].slug) if rows else None
 
     async def of_tenant(self, tenant_id: str) -> Sequence[ApiKey]:
         own = select(API_KEY).where(K.tenant_id == tenant_id)
-        return [key_of(row._mapping) for row in await self._reads.rows(own.order_by(K.agency, K.created_at, K.key_id))]
+        return [
+            key_of(row._mapping)
+            for row in await self._reads.rows(tenant_id, own.order_by(K.agency, K.created_at, K.key_id))
+        ]
 
 
 def key_of(row: Mapping[Any, Any]) -> ApiKey:

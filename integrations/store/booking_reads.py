@@ -86,14 +86,14 @@ class SqlBookingReads:
         if not ids:
             return {}
         rows = await self._reads.rows(tenant_id, select(BOOKING).where(C.tenant_id == tenant_id, C.id.in_(set(ids))))
-        return {row.id: booking_of(row) for row in rows}
+        return {each.id: each for each in await self._opened.all(rows)}
 
     async def by_ehr_ids(self, tenant_id: str, endpoint_id: str, ehr_ids: Sequence[str]) -> Mapping[str, Booking]:
         if not ehr_ids:
             return {}
         known = *(C.tenant_id == tenant_id, C.endpoint_id == endpoint_id), C.ehr_id.in_(set(ehr_ids))
         rows = await self._reads.rows(tenant_id, select(BOOKING).where(*known))
-        return {row.ehr_id: booking_of(row) for row in rows}
+        return {str(each.ehr_id): each for each in await self._opened.all(rows)}
 
     async def of_patient(
         self, tenant_id: str, patient_id: UUID, now: datetime, period: str, page: PageRequest
@@ -105,7 +105,8 @@ class SqlBookingReads:
             *_in_period(period, now),
         )
         rows = await self._reads.rows(tenant_id, paged(statement, order, page))
-        return page_of(rows, booking_of, order, page)
+        opened = {each.id: each for each in await self._opened.all(rows)}
+        return page_of(rows, lambda row: opened[row.id], order, page)
 
     async def known_of_patient(
         self, tenant_id: str, patient_id: UUID, ids: Sequence[UUID], ehr_ids: Sequence[str]

@@ -29,7 +29,9 @@ from domain.ports import EVERY_TENANT
 TENANT = "tenant"
 """The execution option that says whose a connection is."""
 
-READ_ACROSS = frozenset({"tenant", "tenant_host", "endpoint", "feed", "job", "change", "notification", "booking"})
+READ_ACROSS = frozenset(
+    {"tenant", "tenant_host", "endpoint", "feed", "job", "change", "notification", "booking", "api_key"}
+)
 WRITTEN_ACROSS = frozenset({"feed", "job", "change", "notification"})
 """What work over all tenants may look through and change: what is needed before a request's tenant is known, the
 queues, and the logs that are in one order over all tenants. Migration 0010 has the same lists, held against these."""

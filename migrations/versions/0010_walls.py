@@ -1,6 +1,6 @@
 """Row-level security, the second wall between tenants: on PostgreSQL alone, for SQLite has none.
 
-Revision 0010, after 0008. Whose rows a transaction sees and writes is said by `app.tenant`; unsaid, it sees none. FORCE
+Revision 0010, after 0009. Whose rows a transaction sees and writes is said by `app.tenant`; unsaid, it sees none. FORCE
 holds the owner back as well. A new table with a `tenant_id` is one name in `WALLED` of the migration that makes it; a
 test fails for one that is not.
 """
@@ -8,15 +8,15 @@ test fails for one that is not.
 from alembic import op
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 WALLED = (
     *("tenant", "tenant_host", "endpoint", "area", "clinic", "treatment", "practitioner", "offer"),
     *("patient", "patient_identity", "session", "booking", "booking_step", "idempotency", "audit", "outbox"),
-    *("change", "feed", "notification", "job", "consent", "data_export", "erased_sign_in"),
+    *("change", "feed", "notification", "job", "consent", "data_export", "erased_sign_in", "api_key", "tenant_key"),
 )
 ACROSS = {
-    **dict.fromkeys(("tenant", "tenant_host", "endpoint", "booking"), "SELECT"),
+    **dict.fromkeys(("tenant", "tenant_host", "endpoint", "booking", "api_key"), "SELECT"),
     **dict.fromkeys(("feed", "job", "change", "notification"), "ALL"),
 }
 """What work over all tenants, which says `*`, may do: the lists in `integrations.store.scoping`."""

@@ -28,7 +28,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api.bootstrap import build_app
 from api.settings import Settings
 from domain.ports import EVERY_TENANT
-from integrations.store import tables_bookings, tables_catalogue, tables_jobs, tables_news, tables_rights
+from integrations.store import (
+    tables_bookings,
+    tables_catalogue,
+    tables_clients,
+    tables_jobs,
+    tables_keys,
+    tables_news,
+    tables_rights,
+)
 from integrations.store.engine import connected, open_engine
 from integrations.store.roles import RoleTooStrong, check_role
 from integrations.store.scoping import READ_ACROSS, WRITTEN_ACROSS, AcrossTenants
@@ -41,7 +49,15 @@ from tests.databases import owner_of, raw
 from tests.living import SECRET
 from tests.store.making import NOW
 
-__all__ = ["tables_bookings", "tables_catalogue", "tables_jobs", "tables_news", "tables_rights"]
+__all__ = [
+    "tables_bookings",
+    "tables_catalogue",
+    "tables_clients",
+    "tables_jobs",
+    "tables_keys",
+    "tables_news",
+    "tables_rights",
+]
 
 WALLED = [table for table in metadata.sorted_tables if "tenant_id" in table.c]
 NAMES = [table.name for table in WALLED]
