@@ -85,7 +85,7 @@ class ReadSealing:
     async def known(self, tenant_id: str) -> TenantKeys:
         if kept := self._sealing.known(tenant_id):
             return kept
-        read = unwrapped(self._sealing, tenant_id, await self._reads.rows(keys_of(tenant_id)))
+        read = unwrapped(self._sealing, tenant_id, await self._reads.rows(tenant_id, keys_of(tenant_id)))
         return self._sealing.remember(read) if read.complete else read
 
 
