@@ -14,6 +14,7 @@ WALLED = (
     *("tenant", "tenant_host", "endpoint", "area", "clinic", "treatment", "practitioner", "offer"),
     *("patient", "patient_identity", "session", "booking", "booking_step", "idempotency", "audit", "outbox"),
     *("change", "feed", "notification", "job", "consent", "data_export", "erased_sign_in", "api_key", "tenant_key"),
+    "logout_token",
 )
 ACROSS = {
     **dict.fromkeys(("tenant", "tenant_host", "endpoint", "booking", "api_key"), "SELECT"),
