@@ -96,12 +96,13 @@ class House:
             may_hold=partial(self.limits.may_hold, tenant.id, address),
             caller=client,
             caller_stands=caller.stands,
-            leaving=self._leaving(asking.secret, response),
-            step_up_after=timedelta(seconds=self.settings.step_up_seconds),
+            **self._signed_in(asking.secret, response),
         )
 
-    def _leaving(self, secret: str | None, response: Response) -> Leaving:
-        return Leaving(secret=secret, forget=partial(forget_cookie, response, https=self.settings.is_https))
+    def _signed_in(self, secret: str | None, response: Response) -> dict[str, Any]:
+        """How long a login is fresh, and how it is ended."""
+        leaving = Leaving(secret=secret, forget=partial(forget_cookie, response, https=self.settings.is_https))
+        return {"leaving": leaving, "step_up_after": timedelta(seconds=self.settings.step_up_seconds)}
 
     async def _tenant(self, connection: HTTPConnection) -> Tenant:
         """Raises `BadInput`."""

@@ -9,7 +9,7 @@ from api.schema.fields import Info
 from api.schema.signed_in import ForPatients, signed_in
 
 
-@strawberry.input(description="Where to sign out.")
+@strawberry.input(description="Whether only this browser is meant, or everything the patient is signed in with.")
 class SignOutInput:
     everywhere: bool | None = strawberry.field(
         default=False,

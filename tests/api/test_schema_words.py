@@ -27,7 +27,7 @@ QUERIES = [
 ]
 MUTATIONS = [
     *("holdSlot", "releaseHold", "confirmBooking", "rescheduleBooking", "cancelBooking"),
-    *("updateContactDetails", "setConsent", "requestDataExport", "eraseMyData"),
+    *("updateContactDetails", "setConsent", "requestDataExport", "eraseMyData", "signOut"),
 ]
 
 AGREED = """
