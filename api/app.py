@@ -82,13 +82,7 @@ class House:
         return Context(
             tenant=tenant,
             languages=languages,
-            public_url=self.settings.base_url,
-            catalogue=self.catalogue,
-            booking_reads=self.reads,
-            loaders=Loaders(self.catalogue, self.reads, self.use.see_sources, tenant.id),
-            signer=self.signer,
-            clock=self.clock,
-            use=self.use,
+            **self._at_hand(tenant),
             visitor=self.limits.pseudonym(f"{address} {agent}"),
             request_id=request_id,
             find_viewer=asking.viewer,
@@ -98,6 +92,18 @@ class House:
             caller_stands=caller.stands,
             **self._signed_in(asking.secret, response),
         )
+
+    def _at_hand(self, tenant: Tenant) -> dict[str, Any]:
+        """What is the same for every request of a tenant."""
+        return {
+            "public_url": self.settings.base_url,
+            "catalogue": self.catalogue,
+            "booking_reads": self.reads,
+            "loaders": Loaders(self.catalogue, self.reads, self.use.see_sources, tenant.id),
+            "signer": self.signer,
+            "clock": self.clock,
+            "use": self.use,
+        }
 
     def _signed_in(self, secret: str | None, response: Response) -> dict[str, Any]:
         """How long a login is fresh, and how it is ended."""
