@@ -12,12 +12,12 @@ from sqlalchemy import select, update
 from domain.ports import MasterKeyMissing
 from domain.usecases import rotate_keys as module
 from domain.usecases.rotate_keys import RotateKeys
-from integrations.store.engine import connected
 from integrations.store.sealing import HEADER, Sealing, place
 from integrations.store.tables import PATIENT
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_keys import TENANT_KEY
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.conftest import Stopped
 from tests.store.making import NOW, SECRET, a_number, an_id, at, make_booking
 from tests.store.test_sealing import OTHER, change, get, recognise
@@ -38,14 +38,14 @@ async def rotate(start, *tenant_ids: str) -> list[str]:
 
 
 async def states(engine, tenant_id="nord") -> list[tuple[str, int, str]]:
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         found = select(K.purpose, K.version, K.state).where(K.tenant_id == tenant_id).order_by(K.purpose, K.version)
         return [tuple(row) for row in await connection.execute(found)]
 
 
 async def headers(engine) -> set[bytes]:
     """How everything begins that is sealed."""
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         found = [
             bytes(value)[:HEADER]
             for column in (P.national_sealed, P.person_sealed, BOOKING.c.words_sealed)
@@ -68,14 +68,14 @@ async def test_a_rotation_leaves_nothing_to_the_former_keys(start, engine, monke
         assert await work.bookings.hold(make_booking("b", comment="her"), NOW)
         await work.commit()
     theirs = await recognise(start, "syd")
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         before = (await connection.execute(select(P.national_index).where(P.id == known.id))).scalar_one()
     said = await rotate(fresh(engine))
     assert any("3 rows so far" in each for each in said)
     retired = [(purpose, 1, "RETIRED") for purpose in ("index", "seal")]
     assert await states(engine) == sorted([*retired, ("index", 2, "CURRENT"), ("seal", 2, "CURRENT")])
     assert {state for _, _, state in await states(engine, "syd")} == {"CURRENT"}
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         old = (await connection.execute(select(P.person_sealed).where(P.tenant_id == "nord"))).scalars().all()
         after = (
             await connection.execute(select(P.national_index).where(P.tenant_id == "nord", P.id == known.id))
@@ -182,7 +182,7 @@ async def test_what_was_sealed_by_derived_keys_opens_is_found_and_is_sealed_anew
     await change(engine, update(PATIENT).values(person_sealed=None, name="Gammel Testesen"))
     await RotateKeys(start_work=fresh(engine), settle=0).seal("nord", lambda _: None)
     assert await headers(engine) == {b"\x02\x00\x01"}
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         assert (await connection.execute(select(P.name))).scalar_one() == ""
     assert (await get(fresh(engine), "nord", patient_id)).name == "Gammel Testesen"
     await rotate(fresh(engine))
@@ -201,7 +201,7 @@ async def test_what_bookings_had_in_the_clear_is_read_and_then_sealed(start, eng
         async with start("nord") as work:
             booking = await work.bookings.get("nord", an_id("b"))
         assert {name: getattr(booking, name) for name in plain} == plain
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         row = (await connection.execute(select(*(BOOKING.c[name] for name in plain)))).one()
     assert set(row) == {None}
 

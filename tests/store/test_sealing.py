@@ -9,13 +9,14 @@ from sqlalchemy import delete, select, text, update
 from domain.booking import BookingStatus
 from integrations.store import sealing as module
 from integrations.store.booking_reads import SqlBookingReads
-from integrations.store.engine import connected, open_engine
+from integrations.store.engine import open_engine
 from integrations.store.sealing import KeyState, MasterKeyMissing, Purpose, Sealing, TenantKey, TenantKeys, Unsealable
 from integrations.store.tables import PATIENT, metadata
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_keys import TENANT_KEY
 from integrations.store.tenant_keys import unwrapped
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.conftest import Stopped
 from tests.store.making import NOW, SECRET, TENANTS, a_number, an_id, at, make_booking, make_identity
 
@@ -44,16 +45,15 @@ async def get(start, tenant_id, id):
 
 
 async def change(engine, *statements):
-    async with connected(engine.execution_options(writes=True)) as connection:
+    async with raw(engine) as connection:
         for statement in statements:
             await connection.execute(statement)
-        await connection.commit()
 
 
 async def dump(engine) -> dict[str, bytes]:
     """Every table as the database would show it, with what is binary both as it is and as hexadecimal digits."""
     shown = {}
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         for table in metadata.sorted_tables:
             rows = (await connection.execute(text(f'SELECT * FROM "{table.name}"'))).all()
             cells = [value for row in rows for value in row if value is not None]
@@ -151,7 +151,7 @@ async def test_of_processes_that_need_keys_at_once_the_first_makes_them(start, e
     starts = [StartSqlWork(each, Sealing(SECRET), Stopped()) for each in engines]
     numbers = [{"national_id": None, "subject": f"s{n}", "name": f"p{n}"} for n in range(8)]
     found = await asyncio.gather(*(recognise(starts[n % 4], **more) for n, more in enumerate(numbers)))
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         made = (await connection.execute(select(TENANT_KEY.c.purpose, TENANT_KEY.c.version))).all()
     assert sorted(made) == [("index", 1), ("seal", 1)]
     for each in found:
@@ -195,7 +195,7 @@ def test_the_blind_index_differs_between_columns_and_keys():
 async def test_the_same_number_has_another_index_with_another_tenant(start, engine):
     for tenant_id in TENANTS:
         await recognise(start, tenant_id)
-    async with connected(engine) as connection:
+    async with raw(engine) as connection:
         assert len(set((await connection.execute(select(P.national_index))).scalars())) == len(TENANTS)
 
 
