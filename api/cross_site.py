@@ -63,7 +63,8 @@ class CrossSite:
 
     def _brings_session(self, request: Request) -> bool:
         """Where a bearer token is brought too, it alone counts."""
-        return "authorization" not in request.headers and bool(request.cookies.get(self.cookie))
+        scheme = request.headers.get("authorization", "").partition(" ")[0]
+        return not scheme and bool(request.cookies.get(self.cookie))
 
     def _check_script(self, request: Request, tenant: Tenant, languages: Sequence[str]) -> None:
         headers, origin = request.headers, request.headers.get("origin")

@@ -95,11 +95,12 @@ class Limits:
         await self._take(self._quota("webhook", self.address(connection), limit))
 
     def address(self, connection: HTTPConnection) -> str:
-        """The caller's; a proxy's header counts only from a proxy that is listed. Of IPv6 the network (RFC 4291
+        """The caller's; what proxies add counts only as far back as they are listed. Of IPv6 the network (RFC 4291
         §2.5.4), since whoever has one has all the addresses in it."""
         address = connection.client.host if connection.client else ""
-        if address in self._proxies:
-            address = connection.headers.get("x-forwarded-for", address).split(",")[-1].strip()
+        behind = [each.strip() for each in ",".join(connection.headers.getlist("x-forwarded-for")).split(",")]
+        while address in self._proxies and behind and behind[-1]:
+            address = behind.pop()
         return _network(address)
 
     def pseudonym(self, text: str) -> str:

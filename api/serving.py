@@ -81,6 +81,7 @@ def server(app: Any, log_level: str, patience: int = 5) -> Server:
         access_log=False,
         timeout_graceful_shutdown=patience,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe any proxy of this machine; `limits` believes listed ones
         ws="websockets-sansio",
         ws_max_size=MOST_MESSAGE_BYTES,
         # deflating costs a window of memory for each socket, and time for each message that goes to thousands of them

@@ -14,6 +14,9 @@ from integrations.oidc.provider import OidcSettings
 
 FRESH_FOR = timedelta(hours=1)
 ASK_AGAIN_AFTER = timedelta(seconds=30)
+REST = timedelta(seconds=2)
+"""A provider that has not answered is left alone for so long: whoever knows its name could have us ask on and on."""
+
 DEADLINE_SECONDS = 5.0
 NEVER = datetime.min.replace(tzinfo=UTC)
 BAD_KEYS = (JoseError, ValueError, TypeError, KeyError)
@@ -33,6 +36,7 @@ class ProviderKeys:
         self._keys: KeySet | None = None
         self._fetched_at = NEVER
         self._asked_at = NEVER
+        self._failed_at = NEVER
         self._flight: asyncio.Task[KeySet] | None = None
 
     async def for_kid(self, kid: str | None) -> KeySet:
@@ -41,9 +45,11 @@ class ProviderKeys:
         Without that limit, tokens with invented key ids would turn us against the provider. Raises
         `IdentityProviderUnavailable`.
         """
-        if self._keys is None:
-            return await self._fetched()
         now = self._clock.now()
+        if self._keys is None:
+            if now - self._failed_at < REST and not self._under_way:
+                raise IdentityProviderUnavailable("it has just not answered")
+            return await self._fetched()
         good = now - self._fetched_at < FRESH_FOR and _holds(self._keys, kid)
         asked_lately = now - self._asked_at < ASK_AGAIN_AFTER and not self._under_way
         if good or asked_lately:
@@ -72,6 +78,7 @@ class ProviderKeys:
                 answer.raise_for_status()
                 keys = _asymmetric_keys(answer.json())
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, BadDiscovery, *BAD_KEYS) as error:
+            self._failed_at = self._clock.now()
             raise IdentityProviderUnavailable(type(error).__name__) from error
         self._keys, self._fetched_at = keys, self._clock.now()
         return keys

@@ -58,7 +58,7 @@ class SqlRetention:
         C, later = CONSENT.c, CONSENT.alias("later")
         L = later.c
         same = and_(L.tenant_id == C.tenant_id, L.patient_id == C.patient_id, L.kind == C.kind, L.number > C.number)
-        return await self._delete(CONSENT, tenant_id, and_(C.at < before, exists().where(same)), limit)
+        return await self._delete(CONSENT, tenant_id, exists().where(same, L.at < before), limit)
 
     async def forget_erased(self, tenant_id: str, before: datetime, limit: int) -> int:
         return await self._delete(ERASED_SIGN_IN, tenant_id, ERASED_SIGN_IN.c.at < before, limit)

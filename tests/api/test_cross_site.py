@@ -67,6 +67,11 @@ async def test_pages_elsewhere_do_not_use_the_session(client: Client, origin: st
     assert refused(await ask(client, **BY_SCRIPT, Origin=origin)) == "FOREIGN_ORIGIN"
 
 
+async def test_an_empty_authorization_is_none_and_the_cookie_is_looked_at(client: Client) -> None:
+    for header in ("", " "):
+        assert refused(await ask(client, Authorization=header)) == "NO_PREFLIGHT_HEADER"
+
+
 async def test_what_the_browser_calls_cross_site_is_refused(client: Client) -> None:
     assert refused(await ask(client, **BY_SCRIPT, Sec_Fetch_Site="cross-site")) == "CROSS_SITE"
     assert refused(await ask(client, **BY_SCRIPT, Sec_Fetch_Site="cross-site", Origin=LISTED)) == "CROSS_SITE"

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ from integrations.memory.limiter import MemoryLimiter
 from integrations.redis.limiter import STRICT_SHARE
 from integrations.redis.resting import Resting, open_redis
 from tests.api.test_login import HOME
-from tests.living import OTHER, Client, Town, in_process, sign_in
+from tests.living import OTHER, Client, Town, in_process, over_http, serving, sign_in
 from tests.redises import listener, silence
 from tests.transports.small import served
 from tests.transports.talking import begun, talking
@@ -70,6 +71,23 @@ async def test_all_the_addresses_of_one_network_are_one(town: Town, sqlite_fille
         assert await statuses(client, 1, "2001:db8:1:3::1") == [200]
         assert await statuses(client, 4, "::ffff:10.0.0.9") == [200] * 3 + [429]
         assert await statuses(client, 1, "10.0.0.9") == [429]
+
+
+async def test_nobody_chooses_an_address_to_be_counted_by(town: Town, sqlite_filled_url: str) -> None:
+    """What is left of what the outermost listed proxy has added, the caller has written."""
+    async with limited(
+        town, sqlite_filled_url, operations_per_address=3, trusted_proxies="127.0.0.1,10.9.9.9"
+    ) as client:
+        told = [await statuses(client, 1, f"10.1.1.{n}, 10.0.0.1, 10.9.9.9") for n in range(4)]
+        assert told == [[200]] * 3 + [[429]]
+        lines = [("X-Forwarded-For", "10.1.1.9"), ("X-Forwarded-For", "10.0.0.1")]
+        assert (await client.http.post("/graphql", json={"query": TENANT}, headers=lines)).status_code == 429
+
+
+async def test_no_proxy_is_believed_that_is_not_listed(town: Town, sqlite_filled_url: str, tmp_path: Path) -> None:
+    with serving(town.settings(sqlite_filled_url, operations_per_address=3), tmp_path / "stderr") as url:
+        async with over_http(url) as client:
+            assert [await statuses(client, 1, f"10.1.1.{n}") for n in range(4)] == [[200]] * 3 + [[429]]
 
 
 async def test_a_stream_is_refused_as_any_other_operation(town: Town, sqlite_filled_url: str) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from joserfc import jwt
@@ -251,6 +252,27 @@ async def test_known_keys_outlast_the_provider_and_unknown_ones_are_an_outage(cl
     assert (await known.identity(lasting)).subject == "p1"
     with pytest.raises(IdentityProviderUnavailable):
         await Reading(settings(provider), clock).identity(lasting)
+
+
+async def test_a_provider_that_has_not_answered_is_left_alone_for_a_moment(clock: MovableClock) -> None:
+    app = create_identity_provider(people=PEOPLE)
+    with served(app) as url:
+        provider = Provider(url, app, [])
+        token = provider.token()
+    asked = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", urlsplit(url).port):
+        bearer = Reading(settings(provider), clock)
+        for ahead, times in ((0, 1), (0, 1), (3, 2)):
+            clock.ahead += timedelta(seconds=ahead)
+            with pytest.raises(IdentityProviderUnavailable):
+                await bearer.identity(token)
+            assert asked == times
 
 
 async def test_a_provider_that_hangs_is_given_up(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,14 +125,15 @@ async def test_what_a_patient_said_last_is_kept_and_what_it_replaced_for_five_ye
 ) -> None:
     await kari(start)
     async with start("nord") as work:
-        for kind, given in ((ConsentKind.SMS, True), (ConsentKind.SMS, False), (ConsentKind.MARKETING, True)):
-            said = Consent(tenant_id="nord", patient_id=KARI, kind=kind, given=given, at=NOW, actor=ActorKind.PATIENT)
+        sms, later = ConsentKind.SMS, NOW + 365 * DAY
+        for kind, given, at in ((sms, True, NOW), (sms, False, later), (ConsentKind.MARKETING, True, NOW)):
+            said = Consent(tenant_id="nord", patient_id=KARI, kind=kind, given=given, at=at, actor=ActorKind.PATIENT)
             await work.consents.add(said)
         await work.commit()
     every = "SELECT kind || number FROM consent ORDER BY kind, number"
-    await let_go(start, NOW + 5 * 365 * DAY)
-    assert await left(engine, every) == ["MARKETING1", "SMS1", "SMS2"]
     await let_go(start, NOW + 5 * 366 * DAY + MINUTE)
+    assert await left(engine, every) == ["MARKETING1", "SMS1", "SMS2"], "replaced a year ago"
+    await let_go(start, NOW + (365 + 5 * 366) * DAY + MINUTE)
     assert await left(engine, every) == ["MARKETING1", "SMS2"]
 
 
