@@ -20,9 +20,11 @@ from domain.usecases.record import record
 from domain.usecases.set_consent import SetConsent
 from domain.usecases.sign_in import SignIn
 from domain.usecases.sweep import keep_looking
+from integrations.store.sessions import SqlSessionReads
 from integrations.store.tables import PATIENT, metadata
 from integrations.store.traces import whose
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.conftest import Stopped
 from tests.store.making import AT_TEN, NOW, a_number, an_id, make_booking, make_identity, make_tenant
 
@@ -107,15 +109,11 @@ def sealed_in(tables: dict[str, list[Sequence[Any]]]) -> list[bytes]:
 
 
 async def dumped(start: StartSqlWork, tenant_id: str = "nord") -> dict[str, list[Sequence[Any]]]:
-    async with start(tenant_id) as work:
-        tables = [table.name for table in metadata.sorted_tables]
+    own = 'SELECT * FROM "{}" WHERE tenant_id = :tenant'
+    async with raw(start) as connection:
         return {
-            name: list(
-                (
-                    await work._connection.execute(text(f"SELECT * FROM \"{name}\" WHERE tenant_id = '{tenant_id}'"))
-                ).all()
-            )
-            for name in tables
+            table.name: list(await connection.execute(text(own.format(table.name)), {"tenant": tenant_id}))
+            for table in metadata.sorted_tables
         }
 
 
@@ -135,8 +133,8 @@ async def used(start: StartSqlWork) -> list[Any]:
         "SELECT clinic_id, treatment_id, practitioner_id, status, starts_at, count(*) FROM booking "
         "WHERE status <> 'HELD' AND status <> 'RELEASED' GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
     )
-    async with start("nord") as work:
-        return [tuple(row) for row in await work._connection.execute(text(counted))]
+    async with raw(start) as connection:
+        return [tuple(row) for row in await connection.execute(text(counted))]
 
 
 async def test_nothing_of_an_erased_patient_is_left_but_in_the_trail(start: StartSqlWork) -> None:
@@ -204,11 +202,12 @@ async def test_an_open_move_of_a_standing_visit_counts_too(start: StartSqlWork) 
 
 async def test_a_token_from_before_brings_nobody_back_and_a_new_login_makes_somebody_new(start, engine) -> None:
     kari = await a_patient(start, KARI, **TYPED)
-    sign_in, old = SignIn(start_work=start, clock=Stopped()), make_identity(**TYPED)
+    reads, old = SqlSessionReads(engine, start._sealing, Stopped()), make_identity(**TYPED, expires_at=NOW + DAY)
+    sign_in = SignIn(start_work=start, reads=reads, clock=Stopped())
     assert (await sign_in.of_token(TENANT, old)).patient.id == KARI
-    assert not await sign_in.is_erased(TENANT, old)
+    assert await sign_in.counts_until(TENANT, old) == NOW + DAY
     await erase(start, kari)
-    assert await sign_in.of_token(TENANT, old) is None and await sign_in.is_erased(TENANT, old)
+    assert await sign_in.of_token(TENANT, old) is None and await sign_in.counts_until(TENANT, old) is None
     assert found_in(await dumped(start), traces(kari)) == {THE_TRAIL}
     assert await sign_in.viewer(TENANT, "secret") is None
     later = replace(old, authenticated_at=NOW + timedelta(seconds=1))

@@ -23,6 +23,7 @@ from tests.store.making import NOW, an_id
 
 LEASE = timedelta(seconds=45)
 WHO = "Kari Testesen, 01017012345"
+NORD = "nord"
 
 
 @dataclass
@@ -53,9 +54,9 @@ class Town:
         )
 
     async def queue(self, kind: str, *names: str) -> None:
-        async with self.start(EVERY_TENANT) as work:
+        async with self.start(NORD) as work:
             for name in names:
-                await work.jobs.enqueue(kind, {"name": name}, dedupe=name, run_at=self.clock.at)
+                await work.jobs.enqueue(kind, {"name": name}, tenant_id=NORD, dedupe=name, run_at=self.clock.at)
             await work.commit()
 
     async def states(self) -> dict[tuple[str, str], int]:
@@ -76,7 +77,7 @@ def town(engine: AsyncEngine, start: StartSqlWork) -> Town:
 
 def writes(name: str) -> Finish:
     async def effect(work: UnitOfWork) -> None:
-        entry = AuditEntry(tenant_id="nord", at=NOW, actor=SYSTEM, action=name, target="job", target_id=an_id(name))
+        entry = AuditEntry(tenant_id=NORD, at=NOW, actor=SYSTEM, action=name, target="job", target_id=an_id(name))
         await work.audit(entry)
 
     return effect

@@ -16,12 +16,12 @@ from domain.usecases.keep_keys import MintKey, NewKey, RevokeKey, RotateKey
 from domain.usecases.key_origins import TellKeyOrigins
 from domain.usecases.know_client import CredentialRefused, KnowClient
 from integrations.store.api_keys import SqlKeyReads
-from integrations.store.engine import connected
 from integrations.store.sealing import Sealing
 from integrations.store.tables import AUDIT
 from integrations.store.tables_clients import API_KEY
 from integrations.store.work import StartSqlWork
 from integrations.tokens.system_tokens import EcSystemTokens
+from tests.databases import raw
 from tests.store.making import make_seed
 
 SECRET = "tests-only-not-a-secret-0123456789abcdef"
@@ -87,11 +87,11 @@ class Desk:
         return await self.mint(NewKey(**{**told, **changes}))
 
     async def row(self, key: KeyText) -> Any:
-        async with connected(self.engine) as connection:
+        async with raw(self.engine) as connection:
             return (await connection.execute(select(API_KEY).where(API_KEY.c.key_id == key.key_id))).one()
 
     async def audited(self) -> list[tuple[str, str, dict[str, str]]]:
-        async with connected(self.engine) as connection:
+        async with raw(self.engine) as connection:
             rows = await connection.execute(select(AUDIT).where(AUDIT.c.target == "api_key").order_by(AUDIT.c.at))
             return [(row.action, row.actor_kind, row.details) for row in rows]
 

@@ -18,6 +18,7 @@ from domain.usecases.record import record
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.sealing import Sealing
 from integrations.store.work import StartSqlWork
+from tests.databases import raw
 from tests.store.making import AT_TEN, NOW, SECRET, TENANTS, an_id, make_booking, make_identity
 from tests.store.test_erasing import WRITTEN
 from tests.store.test_forgetting import forget_at, left
@@ -81,9 +82,9 @@ async def test_each_booking_that_became_nobodys_is_noted_without_saying_whose(st
     await kari(start)
     booking = await booked(start, "p1")
     await forget_at(start, ENDED + 91 * DAY)
-    async with start("nord") as work:
-        where = "SELECT actor_kind, target_id, details FROM audit WHERE action = 'booking.pseudonymised'"
-        [(kind, target, details)] = (await work._connection.execute(text(where))).all()
+    where = "SELECT actor_kind, target_id, details FROM audit WHERE action = 'booking.pseudonymised'"
+    async with raw(engine) as connection:
+        [(kind, target, details)] = (await connection.execute(text(where))).all()
     assert (kind, str(target).replace("-", ""), details) == ("SYSTEM", booking.id.hex, "{}")
 
 
