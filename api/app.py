@@ -76,7 +76,7 @@ class House:
         tenant, client, languages = caller.tenant, caller.client, _languages(request, caller.tenant)
         response.headers.update({"Content-Language": languages[0], "Vary": VARY})
         await self.cross_site.check(request, tenant, languages)
-        asking, address = await self._asking(request, caller, languages), self.limits.address(request)
+        asking, address = await self._asking(request, caller, languages, request_id), self.limits.address(request)
         readable_by(request.scope, tenant, None if client.is_own else client.origins)
         await self.limits.operation(request, tenant.id, viewer=asking.told_by, client=client, languages=languages)
         return Context(
@@ -131,12 +131,12 @@ class House:
             await self.limits.operation(request, "")
             raise
 
-    async def _asking(self, request: Request, caller: Caller, languages: Sequence[str]) -> Asking:
+    async def _asking(self, request: Request, caller: Caller, languages: Sequence[str], request_id: str) -> Asking:
         """Who is not recognised is counted likewise. A system token is never anybody's."""
         if caller.client.is_system:
             return NOBODY
         try:
-            return await self.who_asks(request, caller.tenant)
+            return await self.who_asks(request, caller.tenant, request_id)
         except Unauthenticated:
             await self.limits.operation(request, caller.tenant.id, languages=languages)
             raise

@@ -52,7 +52,7 @@ class WhoAsks:
     unavailable: type[Exception]
     https: bool
 
-    async def __call__(self, request: Request, tenant: Tenant) -> Asking:
+    async def __call__(self, request: Request, tenant: Tenant, request_id: str) -> Asking:
         """Checks a bearer at once, so that a bad one is refused whatever is asked; looks the patient up when needed.
 
         Raises `Unauthenticated` or `UpstreamDown`.
@@ -60,7 +60,7 @@ class WhoAsks:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             identity = await self._identity(tenant, token.strip())
-            known = partial(self._of_token, tenant, identity)
+            known = partial(self._of_token, tenant, identity, request_id)
             ends = partial(self.sign_in.counts_until, tenant, identity)
             return Asking(known, ends, f"{identity.issuer} {identity.subject}")
         if scheme:
@@ -76,9 +76,9 @@ class WhoAsks:
 
         return Asking(of_session, until, secret, secret)
 
-    async def _of_token(self, tenant: Tenant, identity: Identity) -> Viewer | None:
+    async def _of_token(self, tenant: Tenant, identity: Identity, request_id: str) -> Viewer | None:
         try:
-            return await self.sign_in.of_token(tenant, identity)
+            return await self.sign_in.of_token(tenant, identity, request_id)
         except SignedOut:
             raise Unauthenticated("This login has been signed out everywhere: log in anew.") from None
 

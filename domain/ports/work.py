@@ -62,10 +62,12 @@ class Session:
 
 
 class Patients(Protocol):
-    async def recognise(self, tenant_id: str, identity: Identity, new_id: UUID) -> Patient:
+    async def recognise(
+        self, tenant_id: str, identity: Identity, new_id: UUID, request_id: str | None = None
+    ) -> Patient:
         """The patient with that national number, else that issuer and subject; created or brought up to date.
 
-        What is written is noted in the audit trail.
+        What is written is noted in the audit trail, as done by the patient in that request.
         """
         ...
 

@@ -38,17 +38,18 @@ class SignIn:
     clock: Clock
     new_secret: Callable[[], str] = token_urlsafe
 
-    async def recognise(self, tenant: Tenant, identity: Identity) -> Viewer:
+    async def recognise(self, tenant: Tenant, identity: Identity, request_id: str) -> Viewer:
         """The patient behind an identity, made known to the tenant at first sight; writes only what is new."""
-        return _viewer(await self._patient(tenant, identity), identity)
+        return _viewer(await self._patient(tenant, identity, request_id), identity)
 
-    async def of_token(self, tenant: Tenant, identity: Identity) -> Viewer | None:
+    async def of_token(self, tenant: Tenant, identity: Identity, request_id: str) -> Viewer | None:
         """As above for an app's token, which may be older than it looks.
 
         None for one from before its patient was erased: it is good until it expires, and must not bring them back.
         Raises `SignedOut`.
         """
-        patient = await self.reads.known(tenant.id, identity) or await self._not_erased(tenant, identity)
+        known = await self.reads.known(tenant.id, identity)
+        patient = known or await self._not_erased(tenant, identity, request_id)
         if patient and _is_over(identity, patient.signed_out_at):
             raise SignedOut
         return _viewer(patient, identity) if patient else None
@@ -70,7 +71,7 @@ class SignIn:
         former: str | None = None,
     ) -> tuple[str, Viewer]:
         """A new session's secret, for the cookie; only its hash is kept. The browser's `former` session ends."""
-        patient = await self._patient(tenant, identity)
+        patient = await self._patient(tenant, identity, request_id)
         secret, now = self.new_secret(), self.clock.now()
         session = Session(
             tenant_id=tenant.id,
@@ -109,18 +110,18 @@ class SignIn:
         expires_at = min(session.expires_at, (now if touch else session.last_seen_at) + IDLE)
         return Viewer(patient=patient, authenticated_at=session.authenticated_at, expires_at=expires_at)
 
-    async def _patient(self, tenant: Tenant, identity: Identity) -> Patient:
+    async def _patient(self, tenant: Tenant, identity: Identity, request_id: str) -> Patient:
         if known := await self.reads.known(tenant.id, identity):
             return known
         async with self.start_work(tenant.id) as work:
-            patient = await work.patients.recognise(tenant.id, identity, uuid4())
+            patient = await work.patients.recognise(tenant.id, identity, uuid4(), request_id)
             await work.commit()
         return patient
 
-    async def _not_erased(self, tenant: Tenant, identity: Identity) -> Patient | None:
+    async def _not_erased(self, tenant: Tenant, identity: Identity, request_id: str) -> Patient | None:
         new_id = uuid4()
         async with self.start_work(tenant.id) as work:
-            patient = await work.patients.recognise(tenant.id, identity, new_id)
+            patient = await work.patients.recognise(tenant.id, identity, new_id, request_id)
             if patient.id == new_id and await work.traces.is_erased(tenant.id, identity):
                 return None
             await work.commit()

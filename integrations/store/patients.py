@@ -64,7 +64,9 @@ class SqlPatients:
         told = identity.national_id
         return patient if told is None or told == patient.national_id else None
 
-    async def recognise(self, tenant_id: str, identity: Identity, new_id: UUID) -> Patient:
+    async def recognise(
+        self, tenant_id: str, identity: Identity, new_id: UUID, request_id: str | None = None
+    ) -> Patient:
         """One person stays one patient, whoever they sign in through; two numbers are never made one patient."""
         linked = await self._vouched_for(tenant_id, identity)
         patient = await self._numbered(tenant_id, identity.national_id) or _unless_another(linked, identity)
@@ -72,14 +74,15 @@ class SqlPatients:
             patient = await self._create(_new(tenant_id, new_id, identity))
         if linked is None or linked.id != patient.id:
             patient = await self._link(patient, identity, new_id, relink=linked is not None)
-            await self._note("patient.registered" if patient.id == new_id else "patient.sign_in_linked", patient)
+            action = "patient.registered" if patient.id == new_id else "patient.sign_in_linked"
+            await self._note(action, patient, request_id)
         current = _brought_up_to_date(patient, identity)
         if current != patient:
             await self.save(current)
             changed = (
                 each.name for each in fields(current) if getattr(current, each.name) != getattr(patient, each.name)
             )
-            await self._note("patient.brought_up_to_date", current, *changed)
+            await self._note("patient.brought_up_to_date", current, request_id, *changed)
         return current
 
     async def save(self, patient: Patient) -> None:
@@ -87,12 +90,12 @@ class SqlPatients:
         values = values_of(await self._sealing.keys(patient.tenant_id), patient)
         await self._connection.execute(update(PATIENT).where(*own).values(values))
 
-    async def _note(self, action: str, patient: Patient, *changed: str) -> None:
+    async def _note(self, action: str, patient: Patient, request_id: str | None, *changed: str) -> None:
         """By the patient themselves, who signed in; what is told are names of fields, and never what is in them."""
         entry = AuditEntry(
             tenant_id=patient.tenant_id,
             at=self._clock.now(),
-            actor=Actor(kind=ActorKind.PATIENT, id=str(patient.id)),
+            actor=Actor(kind=ActorKind.PATIENT, id=str(patient.id), request_id=request_id),
             action=action,
             target="patient",
             target_id=patient.id,

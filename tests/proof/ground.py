@@ -227,7 +227,7 @@ class Place:
         self.tenant = tenant
         known = {person.login: person for person in PEOPLE}
         self.people = [
-            (await self.use.sign_in.recognise(tenant, identity_of(known[login], self.ground.clock.now()))).patient
+            (await self.use.sign_in.recognise(tenant, identity_of(known[login], self.ground.clock.now()), "r1")).patient
             for login in LOGINS
         ]
         self.clinics = {d: (await self.catalogue.clinics_by_slug(tenant.id, [s]))[s] for d, s in CLINICS.items()}

@@ -204,14 +204,14 @@ async def test_a_token_from_before_brings_nobody_back_and_a_new_login_makes_some
     kari = await a_patient(start, KARI, **TYPED)
     reads, old = SqlSessionReads(engine, start._sealing, Stopped()), make_identity(**TYPED, expires_at=NOW + DAY)
     sign_in = SignIn(start_work=start, reads=reads, clock=Stopped())
-    assert (await sign_in.of_token(TENANT, old)).patient.id == KARI
+    assert (await sign_in.of_token(TENANT, old, "r1")).patient.id == KARI
     assert await sign_in.counts_until(TENANT, old) == NOW + DAY
     await erase(start, kari)
-    assert await sign_in.of_token(TENANT, old) is None and await sign_in.counts_until(TENANT, old) is None
+    assert await sign_in.of_token(TENANT, old, "r1") is None and await sign_in.counts_until(TENANT, old) is None
     assert found_in(await dumped(start), traces(kari)) == {THE_TRAIL}
     assert await sign_in.viewer(TENANT, "secret") is None
     later = replace(old, authenticated_at=NOW + timedelta(seconds=1))
-    again = await sign_in.of_token(TENANT, later)
+    again = await sign_in.of_token(TENANT, later, "r1")
     assert again is not None and again.patient.id != KARI and again.patient.name == TYPED["name"]
 
 
