@@ -12,7 +12,7 @@ from api.schema.errors import Refusable, UserError
 from api.schema.fields import Info
 from api.schema.hold import checked_key, input_hash
 from api.schema.scalars import URL
-from api.schema.signed_in import ForPatients, signed_in
+from api.schema.signed_in import FRESH_MINUTES, ForPatients, signed_in
 from api.scopes import scope_of
 from domain.booking import Booking
 from domain.usecases.prepare_export import ExportRequest
@@ -68,7 +68,7 @@ class EraseMyDataPayload:
 @strawberry.type
 class OwnDataMutations:
     @strawberry.mutation(
-        extensions=[Refusable(), ForPatients(), ForOwnFrontends()],
+        extensions=[Refusable(), ForPatients(FRESH_MINUTES), ForOwnFrontends()],
         description="Prepare everything that is kept of the patient here, machine-readable. What clinics have in "
         "their own records is told by them.",
     )
@@ -89,7 +89,7 @@ class OwnDataMutations:
         return RequestDataExportPayload(download_url=_url(context, export.id))
 
     @strawberry.mutation(
-        extensions=[Refusable(), ForPatients(), ForOwnFrontends()],
+        extensions=[Refusable(), ForPatients(FRESH_MINUTES), ForOwnFrontends()],
         description="Erase the patient: who they are, what they agreed to, what they held and wrote, and every "
         "sign-in. Bookings stay as times that were used, nobody's. Visits still to come are not cancelled by it.",
     )

@@ -10,6 +10,7 @@ import pytest
 
 from integrations.sandbox.identity import create_identity_provider
 from tests.api.test_login import HOME, LOGIN_URL, begin, house, log_in
+from tests.api.test_own_data import ERASE, EXPORT
 from tests.living import Client, Town, sign_in
 from tests.oidc.serving import MovableClock, query_of, served
 from tests.system.journey import CANCEL, CONFIRM, RESCHEDULE, Journey, key
@@ -76,6 +77,26 @@ async def test_half_an_hour_after_the_login_a_fresh_one_is_asked_for(
         assert await code_of(client, query, given, token) == "STEP_UP_REQUIRED"
         viewer = await client("{ viewer { patient { name } } }", token)
         assert viewer["viewer"]["patient"]["name"] == "Kari Testesen"
+
+
+@pytest.mark.parametrize(("wish", "granted"), [(EXPORT, "downloadUrl"), (ERASE, "erased")], ids=["export", "erase"])
+@pytest.mark.parametrize("how", ["cookie", "bearer"])
+async def test_whoever_finds_a_page_left_open_neither_takes_the_patients_data_along_nor_erases_it(
+    town: Town, sqlite_filled_url: str, clock: MovableClock, wish: str, granted: str, how: str
+) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        token = await sign_in(town, "kari") if how == "bearer" else None
+        if token is None:
+            await log_in(client)
+        for minutes in (15, 31):
+            clock.ahead = timedelta(minutes=minutes)
+            viewer = await client("{ viewer { patient { name } } }", token)
+            assert viewer["viewer"]["patient"]["name"] == "Kari Testesen"
+        for _ in range(2):  # the first has done nothing
+            assert await code_of(client, wish, {}, token) == "STEP_UP_REQUIRED"
+        clock.ahead = timedelta(minutes=29)
+        [answer] = (await client(wish, token, input={"idempotencyKey": key()})).values()
+        assert answer[granted] and answer["errors"] == []
 
 
 async def test_a_setting_shortens_it(town: Town, sqlite_filled_url: str, clock: MovableClock) -> None:
