@@ -12,15 +12,12 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from api.bootstrap import open_house
-from api.bootstrap.house import oidc_settings
 from api.settings import Settings
 from domain.api_key import KeyKind, KeyText
 from domain.client import SYSTEM_SCOPES, Scope
-from integrations.clock import SystemClock
-from integrations.oidc.bearer import BearerTokens
-from integrations.store.engine import connected, open_engine
 from integrations.store.tables import AUDIT
 from tests.agencies import TENANT, minted, revoked
+from tests.databases import raw
 from tests.living import OTHER, Client, Town, in_process, sign_in
 from tests.system.journey import CONFIRM, HOLD, MINE, Journey
 
@@ -160,8 +157,7 @@ async def _session(town: Town, here: Agency) -> dict[str, str]:
     house = open_house(here.settings)
     tenant = await house.catalogue.tenant(slug=TENANT)
     assert tenant
-    bearer = BearerTokens(oidc_settings(here.settings), SystemClock())
-    identity = await bearer.identity(await sign_in(town, "kari"))
+    identity = await house.who_asks.bearer.identity(tenant, await sign_in(town, "kari"))
     secret, _ = await house.use.sign_in.open_session(tenant, identity, "r")
     await house.close()
     return {"Cookie": f"sid={secret}"}
@@ -204,14 +200,12 @@ async def test_an_agency_books_for_its_patient_and_holds_before_the_login(town: 
             booked["booking"]["calendarUrl"], headers={"Authorization": f"Bearer {patient.token}"}
         )
         assert file.status_code == 404
-    engine = open_engine(sqlite_filled_url)
-    async with connected(engine) as connection:
+    async with raw(sqlite_filled_url) as connection:
         actors = {
             (row.actor_kind, row.actor_id)
             for row in await connection.execute(AUDIT.select())
             if row.target == "booking"
         }
-    await engine.dispose()
     assert ("AGENCY", "agency:fysio") in actors
 
 

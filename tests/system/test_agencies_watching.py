@@ -16,10 +16,10 @@ from websockets.exceptions import ConnectionClosed
 from api.settings import Settings
 from domain.api_key import KeyText
 from domain.client import Scope
-from integrations.store.engine import open_engine
 from integrations.store.tables_clients import API_KEY
 from tests.agencies import TENANT, minted, revoked
 from tests.api.searching import search_for
+from tests.databases import raw
 from tests.living import Client, Town, over_http, running
 from tests.system.watching import PATIENCE, SLOTS
 
@@ -61,12 +61,10 @@ async def watch(socket: ClientConnection, search: dict[str, Any]) -> None:
 
 
 async def expired(settings: Settings, key: KeyText) -> None:
-    engine = open_engine(settings.database_url)
-    async with engine.begin() as connection:
+    async with raw(settings.database_url) as connection:
         await connection.execute(
             update(API_KEY).where(API_KEY.c.key_id == key.key_id).values(expires_at=datetime.now(UTC))
         )
-    await engine.dispose()
 
 
 async def test_sockets_end_with_their_key(town: Town, sqlite_filled_url: str, tmp_path: Path) -> None:
