@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url, text
 
-from integrations.store.engine import open_engine
 from tests import databases
 from tests.databases import raw
 from tests.living import TopLevelErrors, Town
@@ -73,11 +72,8 @@ async def fails_masked(asking: Any, proxy: FaultProxy, mode: str, number: int) -
 
 async def statuses(database: str) -> list[str]:
     """Of every row, straight from the table."""
-    engine = open_engine(database)
-    async with raw(engine) as connection:
-        found = [row[0] for row in await connection.execute(text("SELECT status FROM booking ORDER BY created_at"))]
-    await engine.dispose()
-    return found
+    async with raw(database) as connection:
+        return [row[0] for row in await connection.execute(text("SELECT status FROM booking ORDER BY created_at"))]
 
 
 @pytest.mark.parametrize("mode", [DONE, UNDONE])
@@ -106,10 +102,12 @@ def writes(scene: Scene) -> int:
 
 
 async def rename_the_patient(database: str) -> None:
-    engine = open_engine(database)
-    async with engine.begin() as connection:
-        await connection.execute(text("UPDATE patient SET name = 'As It Was Before'"))
-    await engine.dispose()
+    """By writing the name where it stood before names were sealed."""
+    async with raw(database) as connection:
+        renamed = await connection.execute(
+            text("UPDATE patient SET name = 'As It Was Before', person_sealed = NULL RETURNING id")
+        )
+        assert len(renamed.all()) == 1
 
 
 @pytest.mark.parametrize("mode", [DONE, UNDONE])
