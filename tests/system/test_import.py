@@ -47,7 +47,7 @@ async def test_a_second_import_changes_no_byte(town: Town, filled_url: str, engi
 async def test_what_people_edited_is_never_overwritten(town: Town, filled_url: str, engine: AsyncEngine) -> None:
     edit = text("UPDATE clinic SET name = 'Vårt navn', edited = :fields WHERE tenant_id = 'nordhelse' AND slug = :slug")
     fields = '["name"]'
-    async with engine.begin() as connection:
+    async with raw(engine) as connection:
         if engine.dialect.name == "postgresql":
             edit = text(str(edit).replace(":fields", "CAST(:fields AS jsonb)"))
         await connection.execute(edit, {"fields": fields, "slug": "fana-legesenter"})
