@@ -1,8 +1,8 @@
 """What keeping a time takes, against a bare insert, and as a whole through GraphQL: `python -m bench.hold`.
 
 Run by hand on a quiet machine; nothing fails on a clock. The record system is a process of its own. PostgreSQL is
-`ITB_BENCH_POSTGRES`, or 127.0.0.1:5432, in a database made for the run. `--smoke` takes seconds and only shows that it
-works.
+`ITB_BENCH_POSTGRES`, or 127.0.0.1:5432, whose user makes a database and a role for the run: what is measured is the
+server's own role under row-level security. `--smoke` takes seconds and only shows that it works.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from domain.catalogue import Seed
 from integrations.store.booking_rows import values_of
 from integrations.store.engine import connected, open_engine
 from integrations.store.migrate import upgrade
+from integrations.store.roles import check_role, grant
 from integrations.store.sealing import Sealing
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.work import StartSqlWork
@@ -91,7 +92,7 @@ async def _pair(take: Any, own: AsyncEngine, n: int) -> tuple[float, float]:
 
 
 async def _bare(own: AsyncEngine, booking: Booking) -> None:
-    async with connected(own.execution_options(writes=True)) as connection:
+    async with connected(own.execution_options(writes=True), booking.tenant_id) as connection:
         await connection.execute(insert(BOOKING).values(values_of(booking)))
         await connection.commit()
 
@@ -158,22 +159,25 @@ def apart(slots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def postgres() -> AsyncIterator[str]:
-    """A database of this run's own. Raises what `asyncpg` raises when there is no server."""
+async def postgres() -> AsyncIterator[tuple[str, str]]:
+    """A database of this run's own, for its owner and for the server's role. Raises what `asyncpg` raises."""
     name, server = f"itb_bench_{os.getpid()}", await asyncpg.connect(POSTGRES, timeout=5)
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.close)
+        await server.execute(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{name}'")
+        stack.push_async_callback(server.execute, f'DROP ROLE "{name}"')
         await server.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
-        finally:
-            await server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await server.close()
+        stack.push_async_callback(server.execute, f'DROP DATABASE "{name}" WITH (FORCE)')
+        owner = make_url(POSTGRES).set(database=name)
+        role = owner.set(username=name, password=name)
+        yield owner.render_as_string(hide_password=False), role.render_as_string(hide_password=False)
 
 
-async def measured(engine: str, url: str, town: Town, size: Size) -> None:
-    await upgrade(url)
+async def measured(engine: str, owner: str, url: str, town: Town, size: Size) -> None:
+    await upgrade(owner)
+    await grant(owner, url)
     own = open_engine(url)
+    await check_role(own)
     async with StartSqlWork(own, Sealing(SECRET))("nord") as work:
         await work.catalogue.put_seed(Seed(tenant=make_tenant("nord")))
         await work.commit()
@@ -184,7 +188,8 @@ async def measured(engine: str, url: str, town: Town, size: Size) -> None:
 
 
 async def run(town: Town, folder: Path, size: Size) -> None:
-    await measured("SQLite", f"sqlite:///{folder / 'bench.db'}", town, size)
+    file = f"sqlite:///{folder / 'bench.db'}"
+    await measured("SQLite", file, file, town, size)
     there = False
     with suppress(OSError, TimeoutError, asyncpg.PostgresError):
         await (await asyncpg.connect(POSTGRES, timeout=5)).close()
@@ -192,8 +197,8 @@ async def run(town: Town, folder: Path, size: Size) -> None:
     if not there:
         sys.stdout.write("PostgreSQL: not measured, no server\n")
         return
-    async with postgres() as url:
-        await measured("PostgreSQL", url, town, size)
+    async with postgres() as (owner, url):
+        await measured("PostgreSQL", owner, url, town, size)
 
 
 def main(arguments: list[str]) -> None:
