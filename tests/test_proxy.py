@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
+from tests.databases import owner_of
 from tests.living import until
 from tests.proxy import HOST, FaultProxy, whole_http_answer
 
@@ -369,7 +370,7 @@ def test_an_http_answer_is_whole_when_its_body_is(answer: bytes, whole: bool) ->
 
 
 async def test_a_commit_is_carried_out_though_nobody_hears_of_it(postgres_url: str) -> None:
-    url = make_url(postgres_url)
+    url = make_url(owner_of(postgres_url))
     async with FaultProxy(url.port or 5432) as proxy:
         address = url.set(drivername="postgresql", host=HOST, port=proxy.port).render_as_string(hide_password=False)
         connection = await asyncpg.connect(address, timeout=PATIENCE)

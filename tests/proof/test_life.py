@@ -19,6 +19,7 @@ from domain.ports import EhrUnavailable
 from domain.refusals import RefusalCode
 from domain.usecases.confirm_booking import ConfirmBooking
 from domain.usecases.reconcile import Reconcile
+from integrations.store.roles import check_role
 from tests import databases
 from tests.proof.ground import Ground, Place, copied
 from tests.proof.machine import Broken, Life
@@ -51,15 +52,17 @@ def on_sqlite(ground: Ground, template: Path, folder: Path) -> Begin:
 
 
 @contextmanager
-def on_postgres(ground: Ground, server: str, template: str, worker: str) -> Iterator[Begin]:
+def on_postgres(ground: Ground, server: str, template: str, role: str, worker: str) -> Iterator[Begin]:
+    """As the server's role, under row-level security, which is on before a life begins."""
     names: list[str] = []
 
     def begin(runner: asyncio.Runner) -> Place:
         ground.reset()
         names.append(f"{worker}_life_{next(_numbers)}")
         databases._apart(databases._execute(server, f'CREATE DATABASE "{names[-1]}" TEMPLATE "{template}"'))
-        place = Place(ground, databases._named(server, names[-1]), runner)
+        place = Place(ground, databases.as_role(databases._named(server, names[-1]), role), runner)
         place.open()
+        place.run(check_role(place.engine))
         place.run(place.know())
         return place
 
@@ -93,8 +96,10 @@ def test_whatever_happens_no_booking_is_lost_or_doubled(
     live(on_sqlite(ground, sqlite_ground, tmp_path), LIVES // PARTS, part)
 
 
-def test_nor_is_any_on_postgresql(ground: Ground, postgres_server: str, postgres_ground: str, worker_name: str) -> None:
-    with on_postgres(ground, postgres_server, postgres_ground, worker_name) as begin:
+def test_nor_is_any_on_postgresql(
+    ground: Ground, postgres_server: str, postgres_ground: str, server_role: str, worker_name: str
+) -> None:
+    with on_postgres(ground, postgres_server, postgres_ground, server_role, worker_name) as begin:
         live(begin, LIVES_ON_POSTGRES, number=PARTS)
 
 
