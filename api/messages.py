@@ -192,10 +192,10 @@ OWN_DATA: Mapping[str, Texts] = {
         "Loggen över vem som har gjort vad, som vi enligt lag ska spara i fem år. Där är du bara ett slumpat nummer.",
         "The log of who did what, which the law has us keep for five years. In it you are only a random number.",
     ),
-    "LEFT_FOR_A_DAY": _said(
-        "I ett døgn et uleselig merke av innloggingen din, så ingen glemt innlogging registrerer deg på nytt.",
-        "I ett dygn ett oläsligt märke av din inloggning, så att ingen glömd inloggning registrerar dig igen.",
-        "For one day an unreadable mark of your sign-in, so that no forgotten login registers you again.",
+    "LEFT_FOR_A_MONTH": _said(
+        "I tretti dager et uleselig merke av innloggingen din, så ingen glemt innlogging registrerer deg på nytt.",
+        "I trettio dagar ett oläsligt märke av din inloggning, så att ingen glömd inloggning registrerar dig igen.",
+        "For thirty days an unreadable mark of your sign-in, so that no forgotten login registers you again.",
     ),
 }
 

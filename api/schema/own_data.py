@@ -101,7 +101,9 @@ class OwnDataMutations:
         context, viewer = info.context, await signed_in(info)
         checked_key(input.idempotency_key)
         erased = await context.use.erase_patient(context.tenant, await context.actor(), viewer.patient)
-        told = [message(code, context.languages) for code in ("LEFT_IN_RECORDS", "LEFT_IN_THE_TRAIL", "LEFT_FOR_A_DAY")]
+        told = [
+            message(code, context.languages) for code in ("LEFT_IN_RECORDS", "LEFT_IN_THE_TRAIL", "LEFT_FOR_A_MONTH")
+        ]
         standing = [await _visit_that_stands(each, context) for each in erased.standing]
         return EraseMyDataPayload(erased=True, not_erased=[*standing, *told])
 

@@ -67,13 +67,13 @@ class Traces(Protocol):
     async def erase(self, tenant_id: str, patient_id: UUID, now: datetime) -> None:
         """Everything but the audit trail. Bookings stay, nobody's; those that still stand keep their `ehr_id`.
 
-        For a day the patient's sign-ins are remembered by a keyed hash, so that a token that is still good does not
+        For thirty days the patient's sign-ins are remembered by a keyed hash, so that a token from before does not
         bring them back.
         """
         ...
 
-    async def is_erased(self, tenant_id: str, identity: Identity) -> bool:
-        """Whether that sign-in is from before its patient was erased."""
+    async def erased_at(self, tenant_id: str, identity: Identity) -> datetime | None:
+        """When the patient was erased who signed in so last; None for others."""
         ...
 
 

@@ -80,6 +80,10 @@ class Patients(Protocol):
         """Logins before now count no more."""
         ...
 
+    async def left_at(self, tenant_id: str, identity: Identity) -> datetime | None:
+        """Until when the logins of whoever signs in so count no more; None for all that count, and for strangers."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedSession:

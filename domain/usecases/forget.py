@@ -16,7 +16,7 @@ NUMBERS, PATIENTS = 30 * DAY, 90 * DAY
 TRAIL = 5 * 366 * DAY
 """Of the audit trail and of consents that others took the place of: five years at least (HSLF-FS 2016:40)."""
 
-ERASED = DAY
+ERASED = 30 * DAY
 """No token is good for longer."""
 
 AT_ONCE = 500

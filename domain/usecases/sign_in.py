@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from domain.audit import Actor, ActorKind, AuditEntry
 from domain.patient import Identity, Patient, ProviderLogin
-from domain.ports import Clock, Session, SessionReads, StartWork
+from domain.ports import Clock, Session, SessionReads, StartWork, UnitOfWork
 from domain.tenant import Tenant
 
 IDLE = timedelta(minutes=20)
@@ -58,8 +58,9 @@ class SignIn:
         """Until when such a token counts; None when its login was ended or its patient erased. Writes nothing."""
         if patient := await self.reads.known(tenant.id, identity):
             return None if _is_over(identity, patient.signed_out_at) else identity.expires_at
-        async with self.start_work(tenant.id) as work:
-            return None if await work.traces.is_erased(tenant.id, identity) else identity.expires_at
+        async with self.start_work(tenant.id) as work:  # what is told of the person may have changed since
+            ended = await work.traces.erased_at(tenant.id, identity), await work.patients.left_at(tenant.id, identity)
+        return None if any(_is_over(identity, at) for at in ended) else identity.expires_at
 
     async def open_session(
         self,
@@ -114,17 +115,24 @@ class SignIn:
         if known := await self.reads.known(tenant.id, identity):
             return known
         async with self.start_work(tenant.id) as work:
-            patient = await work.patients.recognise(tenant.id, identity, uuid4(), request_id)
+            patient = await self._made_known(work, tenant, identity, request_id)
             await work.commit()
         return patient
 
     async def _not_erased(self, tenant: Tenant, identity: Identity, request_id: str) -> Patient | None:
-        new_id = uuid4()
         async with self.start_work(tenant.id) as work:
-            patient = await work.patients.recognise(tenant.id, identity, new_id, request_id)
-            if patient.id == new_id and await work.traces.is_erased(tenant.id, identity):
+            if _is_over(identity, await work.traces.erased_at(tenant.id, identity)):
                 return None
+            patient = await self._made_known(work, tenant, identity, request_id)
             await work.commit()
+        return patient
+
+    async def _made_known(self, work: UnitOfWork, tenant: Tenant, identity: Identity, request_id: str) -> Patient:
+        """Of somebody who was erased and signs in anew: what is from before the erasure counts no more than it did."""
+        patient = await work.patients.recognise(tenant.id, identity, uuid4(), request_id)
+        erased_at = await work.traces.erased_at(tenant.id, identity)
+        if erased_at and (patient.signed_out_at is None or patient.signed_out_at < erased_at):
+            await work.patients.sign_out(tenant.id, patient.id, erased_at)
         return patient
 
 

@@ -56,6 +56,10 @@ class SqlPatients:
         here = (P.tenant_id == tenant_id, P.id == id)
         await self._connection.execute(update(PATIENT).where(*here).values(signed_out_at=now))
 
+    async def left_at(self, tenant_id: str, identity: Identity) -> datetime | None:
+        linked = await self._vouched_for(tenant_id, identity)
+        return linked.signed_out_at if linked else None
+
     async def known(self, tenant_id: str, identity: Identity) -> Patient | None:
         """Whom `recognise` would answer without writing anything, else None."""
         patient = await self._vouched_for(tenant_id, identity)

@@ -107,11 +107,10 @@ class SqlTraces:
         person = PATIENT.c.tenant_id == tenant_id, PATIENT.c.id == patient_id
         await self._connection.execute(delete(PATIENT).where(*person))
 
-    async def is_erased(self, tenant_id: str, identity: Identity) -> bool:
+    async def erased_at(self, tenant_id: str, identity: Identity) -> datetime | None:
         digest = self._digest(tenant_id, identity.issuer, identity.subject)
         found = await self._connection.execute(select(E.at).where(E.tenant_id == tenant_id, E.digest == digest))
-        erased_at = found.scalar()
-        return erased_at is not None and identity.authenticated_at <= erased_at
+        return found.scalar()
 
     async def _remember_sign_ins(self, tenant_id: str, patient_id: UUID, now: datetime) -> None:
         C = PATIENT_IDENTITY.c

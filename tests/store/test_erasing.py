@@ -18,7 +18,7 @@ from domain.refusals import RefusalCode, Refused
 from domain.usecases.erase_patient import Erased, ErasePatient
 from domain.usecases.record import record
 from domain.usecases.set_consent import SetConsent
-from domain.usecases.sign_in import SignIn
+from domain.usecases.sign_in import SignedOut, SignIn
 from domain.usecases.sweep import keep_looking
 from integrations.store.sessions import SqlSessionReads
 from integrations.store.tables import PATIENT, metadata
@@ -213,6 +213,35 @@ async def test_a_token_from_before_brings_nobody_back_and_a_new_login_makes_some
     later = replace(old, authenticated_at=NOW + timedelta(seconds=1))
     again = await sign_in.of_token(TENANT, later, "r1")
     assert again is not None and again.patient.id != KARI and again.patient.name == TYPED["name"]
+
+
+async def test_no_token_from_before_counts_for_who_signs_in_anew(start, engine) -> None:
+    kari = await a_patient(start, KARI, **TYPED)
+    old = make_identity(**TYPED, expires_at=NOW + DAY)
+    reads = SqlSessionReads(engine, start._sealing, Stopped())
+    sign_in = SignIn(start_work=start, reads=reads, clock=Stopped())
+    await erase(start, kari)
+    later = replace(old, authenticated_at=NOW + timedelta(seconds=1))
+    await sign_in.open_session(TENANT, later, "r1")
+    assert (await sign_in.of_token(TENANT, later, "r1")).patient.name == TYPED["name"]
+    with pytest.raises(SignedOut):
+        await sign_in.of_token(TENANT, old, "r1")
+    told_otherwise = replace(old, language="sv")
+    assert await sign_in.of_token(TENANT, told_otherwise, "r1") is None
+    assert [await sign_in.counts_until(TENANT, each) for each in (old, told_otherwise)] == [None, None]
+
+
+async def test_a_token_that_tells_something_else_of_the_person_ends_with_the_others(start, engine) -> None:
+    """A second provider has told another language since."""
+    await a_patient(start, KARI, **TYPED)
+    old = make_identity(**{**TYPED, "language": "sv"}, expires_at=NOW + DAY)
+    reads = SqlSessionReads(engine, start._sealing, Stopped())
+    sign_in = SignIn(start_work=start, reads=reads, clock=Stopped())
+    assert await sign_in.counts_until(TENANT, old) == NOW + DAY
+    async with start(TENANT.id) as work:
+        await work.patients.sign_out(TENANT.id, KARI, NOW)
+        await work.commit()
+    assert await sign_in.counts_until(TENANT, old) is None
 
 
 async def test_erasing_twice_is_erasing_once(start: StartSqlWork) -> None:

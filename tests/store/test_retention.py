@@ -138,14 +138,14 @@ async def test_what_a_patient_said_last_is_kept_and_what_it_replaced_for_five_ye
     assert await left(engine, every) == ["MARKETING1", "SMS2"]
 
 
-async def test_the_marks_of_erased_sign_ins_go_after_a_day(start: StartSqlWork, engine: Any) -> None:
+async def test_the_marks_of_erased_sign_ins_go_after_thirty_days(start: StartSqlWork, engine: Any) -> None:
     await kari(start)
     async with start("nord") as work:
         await work.traces.erase("nord", KARI, NOW)
         await work.commit()
-    await forget_at(start, NOW + DAY)
+    await forget_at(start, NOW + 30 * DAY)
     assert len(await left(engine, "SELECT at FROM erased_sign_in")) == 1
-    await forget_at(start, NOW + DAY + MINUTE)
+    await forget_at(start, NOW + 30 * DAY + MINUTE)
     assert await left(engine, "SELECT at FROM erased_sign_in") == []
 
 
