@@ -292,8 +292,9 @@ async def _booked_and_held(demo: Demo) -> tuple[dict[str, Any], dict[str, Any]]:
         return booked, held
 
 
-def test_keys_are_rotated_and_wrapped_anew_by_command(town: Town, sqlite_filled_url: str) -> None:
-    told = {**NEEDED, "database_url": sqlite_filled_url, "key_seconds": 0.1, "log_level": "warning"}
+def test_keys_are_rotated_and_wrapped_anew_by_command(town: Town, filled_url: str) -> None:
+    """On PostgreSQL as the server's own role, under row-level security."""
+    told = {**NEEDED, "database_url": filled_url, "key_seconds": 0.1, "log_level": "warning"}
     rotated = run("seal", "rotate", **told)
     assert (rotated.returncode, rotated.stderr) == (0, "")
     assert "all is sealed by the current keys" in rotated.stdout and "retired" in rotated.stdout

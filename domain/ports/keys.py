@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-Place = tuple[int, UUID]
+Place = tuple[int, UUID | str]
 """How far one has come through all that is sealed: which of its lists, and where in it."""
 
 
@@ -43,7 +43,8 @@ class Keys(Protocol):
         """Seal anew what is in the clear or sealed by a former key, at most so many; returns how many it was, and where
         to go on, None at the end.
 
-        What somebody else is just writing is left out. Raises `Unsealable` for what does not open.
+        What somebody else is just writing is left out. Raises `Unsealable` for what does not open, but for what a
+        provider gave at login: that is let go of.
         """
         ...
 

@@ -133,6 +133,16 @@ def step_of(row: AnyRow) -> BookingStep:
     )
 
 
+def step_values_of(step: BookingStep) -> dict[str, Any]:
+    return {
+        "at": step.at,
+        "version": step.version,
+        "status": step.status.value,
+        "actor": step.actor,
+        "starts_at": step.start,
+    }
+
+
 def lapse_of(booking: Booking, now: datetime) -> tuple[BookingStep, AuditEntry]:
     """What a hold's history and the audit trail say when its time ran out."""
     step = BookingStep(

@@ -13,11 +13,11 @@ from uuid import UUID
 from sqlalchemy import Column, ColumnElement, LargeBinary, Table, and_, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.ports import KeyReport
+from domain.ports import KeyReport, Unsealable
 from domain.ports.keys import Place
-from integrations.store import booking_rows, exports, patients
+from integrations.store import booking_rows, exports, patients, sessions
 from integrations.store.sealing import HEADER, KEY_BYTES, KeyState, Purpose, Sealing, TenantKeys, header_of
-from integrations.store.tables import PATIENT
+from integrations.store.tables import PATIENT, SESSION
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_keys import TENANT_KEY
 from integrations.store.tables_rights import DATA_EXPORT
@@ -25,6 +25,7 @@ from integrations.store.tenant_keys import K, WorkSealing, add_key, keys_of
 from integrations.store.types import AnyRow
 
 P, B = PATIENT.c, BOOKING.c
+FIRST_ID = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class Sealed:
     columns: tuple[Column[Any], ...]
     plain: ColumnElement[bool]
     anew: Callable[[TenantKeys, AnyRow], dict[str, Any]]
+    before: UUID | str = FIRST_ID
+    """Less than any id of a row."""
 
     def stale(self, keys: TenantKeys) -> ColumnElement[bool]:
         """In the clear, or sealed by a former key."""
@@ -56,6 +59,15 @@ def _export_anew(keys: TenantKeys, row: AnyRow) -> dict[str, Any]:
     return {"sealed": keys.seal(exports.SEALED, str(row.id), content)}
 
 
+def _session_anew(keys: TenantKeys, row: AnyRow) -> dict[str, Any]:
+    """What does not open any more is of no use at logout, and is in no rotation's way."""
+    try:
+        login = keys.open(sessions.SEALED, row.id, row.login_sealed)
+    except Unsealable:
+        return {"login_sealed": None}
+    return {"login_sealed": keys.seal(sessions.SEALED, row.id, login)}
+
+
 SEALED = (
     Sealed(
         table=PATIENT,
@@ -70,6 +82,7 @@ SEALED = (
         anew=_booking_anew,
     ),
     Sealed(table=DATA_EXPORT, columns=(DATA_EXPORT.c.sealed,), plain=false(), anew=_export_anew),
+    Sealed(table=SESSION, columns=(SESSION.c.login_sealed,), plain=false(), anew=_session_anew, before=""),
 )
 """All that is sealed in the database: what is not listed here is lost when its key is retired."""
 
@@ -101,7 +114,7 @@ class SqlKeys:
         await self._connection.execute(update(TENANT_KEY).where(*here).values(state=next.value))
 
     async def reseal(self, tenant_id: str, limit: int, after: Place | None = None) -> tuple[int, Place | None]:
-        keys, (number, last) = await self._keys(tenant_id), after or (0, UUID(int=0))
+        keys, (number, last) = await self._keys(tenant_id), after or (0, SEALED[0].before)
         rows = await self._stale(SEALED[number], keys, last, limit)
         for row in rows:
             C = SEALED[number].table.c
@@ -110,9 +123,9 @@ class SqlKeys:
             await self._connection.execute(update(SEALED[number].table).where(*itself).values(values))
         if len(rows) == limit:
             return limit, (number, rows[-1].id)
-        return len(rows), (number + 1, UUID(int=0)) if number + 1 < len(SEALED) else None
+        return len(rows), (number + 1, SEALED[number + 1].before) if number + 1 < len(SEALED) else None
 
-    async def _stale(self, sealed: Sealed, keys: TenantKeys, last: UUID, limit: int) -> Sequence[AnyRow]:
+    async def _stale(self, sealed: Sealed, keys: TenantKeys, last: UUID | str, limit: int) -> Sequence[AnyRow]:
         """Rows that are being written are skipped: who waits for nobody is in nobody's way for long."""
         C = sealed.table.c
         here = C.tenant_id == keys.tenant_id, C.id > last, sealed.stale(keys)

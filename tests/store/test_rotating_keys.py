@@ -7,13 +7,15 @@ import os
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import select, update
+from sqlalchemy import LargeBinary, select, update
 
-from domain.ports import MasterKeyMissing
+from domain.patient import ProviderLogin
+from domain.ports import MasterKeyMissing, Session
 from domain.usecases import rotate_keys as module
 from domain.usecases.rotate_keys import RotateKeys
+from integrations.store.resealing import SEALED
 from integrations.store.sealing import HEADER, Sealing, place
-from integrations.store.tables import PATIENT
+from integrations.store.tables import PATIENT, SESSION, metadata
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_keys import TENANT_KEY
 from integrations.store.work import StartSqlWork
@@ -48,7 +50,7 @@ async def headers(engine) -> set[bytes]:
     async with raw(engine) as connection:
         found = [
             bytes(value)[:HEADER]
-            for column in (P.national_sealed, P.person_sealed, BOOKING.c.words_sealed)
+            for column in (P.national_sealed, P.person_sealed, BOOKING.c.words_sealed, SESSION.c.login_sealed)
             for value in (await connection.execute(select(column).where(column.is_not(None)))).scalars()
         ]
     return set(found)
@@ -87,6 +89,42 @@ async def test_a_rotation_leaves_nothing_to_the_former_keys(start, engine, monke
     assert (await recognise(fresh(engine), subject="elsewhere")).id == known.id
     async with fresh(engine)("nord") as work:
         assert (await work.bookings.get("nord", an_id("b"))).comment == "her"
+
+
+def test_every_column_with_something_sealed_in_it_is_listed():
+    sealed = {c for t in metadata.sorted_tables for c in t.c if c.name.endswith("sealed")}
+    assert sealed and all(isinstance(column.type, LargeBinary) for column in sealed)
+    assert {column for each in SEALED for column in each.columns} == sealed
+
+
+async def logged_in(start, patient, *ids: str) -> ProviderLogin:
+    login = ProviderLogin(provider="bankid", issuer="https://id.example", subject="s1", id_token="signed")
+    times = dict.fromkeys(("authenticated_at", "created_at", "last_seen_at", "expires_at"), NOW)
+    async with start("nord") as work:
+        for id in ids:
+            await work.sessions.add(Session(tenant_id="nord", id=id, patient_id=patient.id, **times), login)
+        await work.commit()
+    return login
+
+
+async def test_logins_outlast_a_rotation(start, engine, monkeypatch):
+    """More of them than are sealed at once, by ids that are no UUIDs."""
+    monkeypatch.setattr(module, "AT_ONCE", 3)
+    ids = [digit * 64 for digit in "05af9"]
+    login = await logged_in(start, await recognise(start), *ids)
+    await rotate(fresh(engine))
+    assert await headers(engine) == {b"\x02\x00\x02"}
+    for id in ids:
+        async with fresh(engine)("nord") as work:
+            assert (await work.sessions.end("nord", id)).login == login
+
+
+async def test_a_login_that_opens_no_more_is_in_no_rotations_way(start, engine):
+    login = await logged_in(start, await recognise(start), "lost", "kept")
+    await change(engine, update(SESSION).where(SESSION.c.id == "lost").values(login_sealed=b"\x02\x00\x09" + bytes(40)))
+    await rotate(fresh(engine))
+    async with fresh(engine)("nord") as work:
+        assert [(await work.sessions.end("nord", id)).login for id in ("lost", "kept")] == [None, login]
 
 
 async def test_a_rotation_goes_on_where_it_was_cut_short(start, engine):
