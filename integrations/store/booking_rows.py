@@ -133,7 +133,7 @@ def step_of(row: AnyRow) -> BookingStep:
     )
 
 
-def step_values_of(step: BookingStep) -> dict[str, Any]:
+def step_row(step: BookingStep) -> dict[str, Any]:
     return {
         "at": step.at,
         "version": step.version,

@@ -16,14 +16,7 @@ from domain.changes import Change, change_of
 from domain.ports import Clock, Jobs, StaleBooking, let_go_later
 from domain.slot import Slot, Span
 from integrations.store.audit import add_audit
-from integrations.store.booking_rows import (
-    OpenedRows,
-    is_private,
-    lapse_of,
-    refused_by_guard,
-    step_values_of,
-    values_of,
-)
+from integrations.store.booking_rows import OpenedRows, is_private, lapse_of, refused_by_guard, step_row, values_of
 from integrations.store.idempotency import KEPT
 from integrations.store.tables import PATIENT
 from integrations.store.tables_bookings import BOOKING, BOOKING_STEP, GUARD, LAPSED
@@ -222,7 +215,7 @@ class SqlBookings:
         latest = select(func.max(S.number)).where(S.tenant_id == booking.tenant_id, S.booking_id == booking.id)
         await self._connection.execute(
             insert(BOOKING_STEP).values(
-                **{"tenant_id": booking.tenant_id, "booking_id": booking.id, **step_values_of(step)},
+                **{"tenant_id": booking.tenant_id, "booking_id": booking.id, **step_row(step)},
                 number=func.coalesce(latest.scalar_subquery(), 0) + 1,
             )
         )
