@@ -21,7 +21,7 @@ from api.context import Context, Leaving
 from api.conversation import SocketRules
 from api.cors import SYSTEM_TOKEN, Cors, readable_by
 from api.cross_site import CrossSite
-from api.errors import BadInput, Unauthenticated
+from api.errors import BadInput, Forbidden, Unauthenticated
 from api.fanout import Fanout
 from api.http import GraphQLEndpoint
 from api.languages import wanted_languages
@@ -124,10 +124,10 @@ class House:
             return None
 
     async def _caller(self, request: Request) -> Caller:
-        """A key that opens nothing is counted too, as somebody of that address."""
+        """Who names no tenant, or brings a key that opens nothing, is counted too, as somebody of that address."""
         try:
             return await self.callers(request)
-        except Unauthenticated:
+        except (BadInput, Forbidden, Unauthenticated):
             await self.limits.operation(request, "")
             raise
 

@@ -125,6 +125,9 @@ class Login:
     async def finish(self, request: Request) -> Response:
         try:
             attempt = self.browser.begun(request)
+        except self.failed as failure:  # any page can send somebody here, and must not use up their tries
+            return _failed(failure, None)
+        try:
             tenant = await self.tenants.of(host=None, slug=attempt.tenant_id)
             provider = tenant.identity_provider(attempt.provider)
             if provider is None:  # gone since the login began

@@ -20,6 +20,7 @@ from integrations.redis.limiter import STRICT_SHARE
 from integrations.redis.resting import Resting, open_redis
 from tests.api.test_login import HOME
 from tests.living import OTHER, Client, Town, in_process, over_http, serving, sign_in
+from tests.oidc.serving import query_of
 from tests.redises import listener, silence
 from tests.transports.small import served
 from tests.transports.talking import begun, talking
@@ -170,9 +171,9 @@ async def start(client: Client, address: str = "10.0.0.1", query: str = f"return
     return await client.http.get(f"/login/bankid-no?{query}", headers={"X-Forwarded-For": address})
 
 
-async def fail(client: Client, address: str = "10.0.0.1") -> int:
-    came_back = await client.http.get("/login/callback?state=x&code=y", headers={"X-Forwarded-For": address})
-    return came_back.status_code
+async def fail(client: Client, state: str, address: str = "10.0.0.1") -> int:
+    back = f"/login/callback?state={state}&error=access_denied"
+    return (await client.http.get(back, headers={"X-Forwarded-For": address})).status_code
 
 
 async def test_only_so_many_logins_begin_at_one_address(town: Town, sqlite_filled_url: str) -> None:
@@ -188,10 +189,23 @@ async def test_only_so_many_logins_begin_at_one_address(town: Town, sqlite_fille
 
 async def test_where_many_logins_fail_none_begins_or_ends(town: Town, sqlite_filled_url: str) -> None:
     async with limited(town, sqlite_filled_url, failed_logins_per_address=3) as client:
-        assert (await start(client)).status_code == 302
-        assert [await fail(client) for _ in range(5)] == [400] * 3 + [429] * 2
+        states = [query_of(await start(client))["state"] for _ in range(5)]
+        assert [await fail(client, state) for state in states] == [303] * 3 + [429] * 2
         assert (await start(client)).status_code == 429
         assert (await start(client, "10.0.0.2")).status_code == 302
+
+
+async def test_a_page_elsewhere_uses_up_nobodys_tries(town: Town, sqlite_filled_url: str) -> None:
+    """It may send a browser to the callback as often as it likes, with a state that was never begun there."""
+    async with limited(town, sqlite_filled_url, failed_logins_per_address=3) as client:
+        assert [await fail(client, "made-up") for _ in range(5)] == [400] * 5
+        assert (await start(client)).status_code == 302
+
+
+async def test_who_names_no_tenant_is_counted_too(town: Town, sqlite_filled_url: str) -> None:
+    async with limited(town, sqlite_filled_url, operations_per_address=3) as client:
+        told = [await statuses(client, 1, X_Tenant=f"nobody-{n}") for n in range(5)]
+        assert told == [[400]] * 3 + [[429]] * 2
 
 
 async def test_without_redis_answering_a_process_lets_a_part_of_the_logins_begin(
@@ -221,8 +235,8 @@ async def test_what_is_counted_in_redis_names_nobody(
     address, secret = "203.0.113.77", uuid4().hex
     async with limited(town, sqlite_filled_url, redis_url=redis_url, redis_prefix=prefix) as client:
         await ask(client, address, Cookie=f"sid={secret}")
-        await start(client, address)
-        await fail(client, address)
+        state = query_of(await start(client, address))["state"]
+        await fail(client, state, address)
     redis = open_redis(redis_url)
     names = [name.decode() async for name in redis.scan_iter(f"{prefix}quota:*")]
     kinds = {name.removeprefix(f"{prefix}quota:").partition(":")[0] for name in names}
