@@ -38,11 +38,13 @@ Make = Callable[[Wall], Limiter]
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def make(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Make]:
-    """Both adapters, held to one contract. Redis's falls back on one that lets nobody through, so Redis counts."""
+async def make(request: pytest.FixtureRequest, prefix: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
+    """Both adapters, held to one contract. Redis's falls back on one that lets nobody through, so Redis counts, and is
+    waited for however busy the machine is."""
     if request.param == "memory":
         yield MemoryLimiter
         return
+    monkeypatch.setattr(resting, "TIMEOUT", PATIENCE)
     redis = open_redis(request.getfixturevalue("redis_url"))
     yield lambda wall: RedisLimiter(Resting(redis), Nobody(), prefix=prefix, now=wall)
     async for name in redis.scan_iter(f"{prefix}*"):
