@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from api.master_keys import read_master_keys
 from api.settings_checks import PREFIX, SettingsInvalid, check
@@ -166,7 +167,8 @@ class Settings:
 
     @property
     def is_https(self) -> bool:
-        return self.base_url.startswith("https:")
+        """However it is written: what follows from this are the cookies' name and `Secure`."""
+        return urlsplit(self.base_url).scheme == "https"
 
     @property
     def masters(self) -> dict[int, bytes]:

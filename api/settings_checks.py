@@ -124,8 +124,10 @@ def _check_url(name: str, url: str) -> None:
     parts = _parts(name, url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingsInvalid(f"{name}: must be an http or https URL")
-    if parts.query or parts.fragment or "@" in parts.netloc or any(each.isspace() for each in url):
-        raise SettingsInvalid(f"{name}: must be a URL without query, fragment, user name and spaces")
+    if parts.query or parts.fragment or "@" in parts.netloc or not url.isprintable() or " " in url:
+        raise SettingsInvalid(
+            f"{name}: must be a URL without query, fragment, user name, spaces and control characters"
+        )
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise SettingsInvalid(f"{name}: must be https outside loopback")
 

@@ -16,7 +16,7 @@ import pytest
 from api.settings import SettingsInvalid, read_settings
 from tests.commands import FREE_PORTS, PATIENCE, ROOT, Demo, demo, run, running
 from tests.databases import as_role
-from tests.living import Town, over_http
+from tests.living import BY_SCRIPT, Town, over_http
 from tests.oidc.serving import tokens_of
 from tests.system.journey import Journey
 
@@ -92,6 +92,8 @@ def test_a_wrong_setting_is_told_by_its_name(name: str, value: str) -> None:
         "https://booking.example.org/#a",
         "https://me@booking.example.org",
         "https://booking.example.org /",
+        "\x01https://booking.example.org",
+        "https://booking.example.org/\x7f",
     ],
 )
 def test_the_public_url_is_https_and_plain(url: str) -> None:
@@ -103,6 +105,7 @@ def test_the_public_url_is_https_and_plain(url: str) -> None:
     ("told", "base_url", "https"),
     [
         ({"ITB_PUBLIC_URL": "https://booking.example.org/"}, "https://booking.example.org", True),
+        ({"ITB_PUBLIC_URL": "HTTPS://booking.example.org"}, "HTTPS://booking.example.org", True),
         ({"ITB_PUBLIC_URL": "http://localhost:8000"}, "http://localhost:8000", False),
         ({}, "http://127.0.0.1:8000", False),
         ({"ITB_HOST": "::1", "ITB_PORT": "8080"}, "http://[::1]:8080", False),
@@ -271,7 +274,7 @@ def _first_query_and_login_work(demo: Demo) -> None:
     answer = subprocess.run(["bash", "-c", query], capture_output=True, text=True, check=True, timeout=60)
     assert "Sentrum legesenter" in answer.stdout
     [link] = [word for word in shlex.split(said.replace("(", "").replace(")", "")) if "/login/bankid" in word]
-    with httpx2.Client(follow_redirects=True, timeout=60) as browser:
+    with httpx2.Client(follow_redirects=True, timeout=60, headers=BY_SCRIPT) as browser:
         assert "Kari Testesen" in browser.get(link).text
         landed = browser.get(f"{link}&login_hint=kari")
         assert (landed.status_code, str(landed.url)) == (200, f"{demo.api}/")

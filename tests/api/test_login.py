@@ -275,10 +275,14 @@ async def test_another_tenant_does_not_know_the_cookie(town: Town, filled_url: s
         assert await name_of(client) == "Kari Testesen"
 
 
-async def test_over_https_the_cookie_is_bound_to_its_host(town: Town, sqlite_filled_url: str) -> None:
+@pytest.mark.parametrize("written", ["https://127.0.0.1", "HTTPS://127.0.0.1/"])
+async def test_over_https_the_cookie_is_bound_to_its_host_and_never_plain(
+    town: Town, sqlite_filled_url: str, written: str
+) -> None:
+    """No other setting has a say in it, so that a public URL with https and a plain cookie never meet."""
     house = "https://127.0.0.1"
     with served(create_identity_provider(clients=(APP, web_client(f"{house}/")))) as issuer:
-        app = await build_app(town.settings(sqlite_filled_url, public_url=house, oidc_issuer=issuer))
+        app = await build_app(town.settings(sqlite_filled_url, public_url=written, oidc_issuer=issuer))
         async with app.router.lifespan_context(app):
             transport = httpx2.ASGITransport(app)
             async with httpx2.AsyncClient(transport=transport, base_url=house, headers=BY_SCRIPT) as http:
@@ -286,7 +290,8 @@ async def test_over_https_the_cookie_is_bound_to_its_host(town: Town, sqlite_fil
                 back = await begin(client, "kari", to=HOME)
                 assert parse_qs(urlsplit(back.headers["location"]).query)["code"]
                 answer = await http.get(back.headers["location"])
-                [cookie] = [c for c in answer.headers.get_list("set-cookie") if c.startswith("__Host-sid=")]
+                [cookie] = [c for c in answer.headers.get_list("set-cookie") if "sid=" in c]
+                assert cookie.startswith("__Host-sid=")
                 told = {part.strip().lower() for part in cookie.split(";")[1:]}
                 assert {"secure", "httponly", "samesite=lax", "path=/"} <= told
                 assert not any(part.startswith("domain") for part in told)
