@@ -85,6 +85,13 @@ class Limits:
     async def login_failed(self, connection: HTTPConnection) -> None:
         await self._limiter.take(self._failures(connection, cost=1))
 
+    async def logout(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
+        """A look only, at a logout token that comes: what is refused is counted by `logout_refused`."""
+        await self._take(self._untrue_logouts(connection, cost=0), languages=languages)
+
+    async def logout_refused(self, connection: HTTPConnection) -> None:
+        await self._limiter.take(self._untrue_logouts(connection, cost=1))
+
     async def system_token(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
         """One more that is asked for, whatever key it comes with."""
         await self._take(self._strict("token", connection, self._settings.tokens_per_address), languages=languages)
@@ -115,6 +122,9 @@ class Limits:
 
     def _failures(self, connection: HTTPConnection, cost: int) -> Quota:
         return replace(self._strict("failed", connection, self._settings.failed_logins_per_address), cost=cost)
+
+    def _untrue_logouts(self, connection: HTTPConnection, cost: int) -> Quota:
+        return replace(self._strict("logout", connection, self._settings.failed_logins_per_address), cost=cost)
 
     async def _take(self, *quotas: Quota, languages: Sequence[str] = ()) -> None:
         if wait := await self._limiter.take(*quotas):

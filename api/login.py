@@ -87,8 +87,8 @@ class Login:
             https_only=self.https,
             path="/login",
         )
-        finish = _limited(self.finish, self.limits.login_comes_back)
-        start = _limited(self.start, self.limits.login)
+        finish = limited(self.finish, self.limits.login_comes_back)
+        start = limited(self.start, self.limits.login)
         routes = [Route("/callback", finish), Route("/{provider}", start)]
         return Starlette(routes=routes, middleware=[attempts])
 
@@ -163,7 +163,7 @@ class Login:
             return None
 
 
-def _limited(
+def limited(
     handle: Callable[[Request], Awaitable[Response]], take: Callable[..., Awaitable[None]]
 ) -> Callable[[Request], Awaitable[Response]]:
     """Asks `take` first, which may raise `RateLimited`."""

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Protocol
@@ -14,9 +14,12 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Route
 
 from api.auth import cookie_name, forget_cookie
-from api.errors import BadInput
+from api.cross_site import is_cross_site
+from api.errors import BadInput, RateLimited
+from api.http import refusal
 from api.languages import wanted_languages
-from api.login import problem
+from api.limits import Limits
+from api.login import limited, problem
 from api.return_to import return_to_allowed
 from api.signing import Signer, Tampered
 from api.tenants import TenantDirectory
@@ -65,6 +68,7 @@ class Logout:
     tenants: TenantDirectory
     use: UseCases
     signer: Signer
+    limits: Limits
     base_url: str
     https: bool
 
@@ -72,16 +76,19 @@ class Logout:
         return [Route("/logout", self.leave, methods=["GET", "POST"]), Route("/logout/done", self.done)]
 
     async def leave(self, request: Request) -> Response:
-        if request.headers.get("sec-fetch-site") == "cross-site":
+        if is_cross_site(request.headers):
             return problem(403, "FORBIDDEN", "Another site may not sign anybody out.")
         try:
             tenant = await self.tenants.of(host=request.headers.get("host"), slug=request.query_params.get("tenant"))
         except BadInput as unknown:
             return problem(400, "BAD_USER_INPUT", str(unknown))
-        return_to = request.query_params.get("returnTo", "")
+        return_to, secret = request.query_params.get("returnTo", ""), request.cookies.get(cookie_name(self.https))
         if not return_to_allowed(tenant, return_to):
             return problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")
-        secret = request.cookies.get(cookie_name(self.https))
+        try:
+            await self.limits.operation(request, tenant.id, viewer=secret, languages=_languages(request, tenant))
+        except RateLimited as refused:
+            return refusal(refused, uuid4().hex)
         login = await self.use.sign_out(tenant, secret, str(uuid4())) if secret else None
         ending = await self._ending(tenant, login, return_to) if login else None
         response = _sent(ending, request, tenant) if ending else RedirectResponse(return_to, 303, NO_STORE)
@@ -116,8 +123,8 @@ def _sent(ending: Ending, request: Request, tenant: Tenant) -> Response:
     if not ending.is_personal:
         joint = "&" if "?" in ending.url else "?"
         return RedirectResponse(f"{ending.url}{joint}{urlencode(ending.parameters)}", 303, NO_STORE)
-    languages = wanted_languages(request.headers.get("accept-language"), tenant.languages, tenant.default_language)
-    language, nonce = next((each for each in languages if each in GO_ON), "en"), secrets.token_urlsafe(16)
+    language = next((each for each in _languages(request, tenant) if each in GO_ON), "en")
+    nonce = secrets.token_urlsafe(16)
     hidden = "".join(
         f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
         for name, value in ending.parameters.items()
@@ -129,32 +136,44 @@ def _sent(ending: Ending, request: Request, tenant: Tenant) -> Response:
     return HTMLResponse(page, 200, {**NO_STORE, "Content-Security-Policy": policy})
 
 
+def _languages(request: Request, tenant: Tenant) -> Sequence[str]:
+    return wanted_languages(request.headers.get("accept-language"), tenant.languages, tenant.default_language)
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackChannel:
-    """Where providers tell of logouts. `read` checks a token; it raises `refused`, or `unavailable` if it cannot."""
+    """Where providers tell of logouts. `read` checks a token; it raises `refused`, or `unavailable` if it cannot.
+
+    A provider may tell of many at once, so what is counted is what was refused: by address, as logins that fail.
+    """
 
     read: Callable[[Tenant, str], Awaitable[LogoutToken]]
     refused: type[Exception]
     unavailable: type[Exception]
     tenants: TenantDirectory
+    limits: Limits
     hear: HearLogout
 
     def route(self) -> BaseRoute:
-        return Route("/logout/backchannel/{tenant}", self.told, methods=["POST"])
+        told = limited(self.told, self.limits.logout)
+        return Route("/logout/backchannel/{tenant}", told, methods=["POST"])
 
     async def told(self, request: Request) -> Response:
         try:
             tenant = await self.tenants.of(host=None, slug=request.path_params["tenant"])
             token = await self.read(tenant, await _token(request))
-        except BadInput as wrong:
-            return _refused(str(wrong))
-        except self.refused as refused:
-            return _refused(str(refused))
+        except (BadInput, self.refused) as wrong:
+            return await self._refused(request, str(wrong))
         except self.unavailable:
             return Response(status_code=503, headers={"Cache-Control": "no-store"})
         if not await self.hear(tenant, token):
-            return _refused("this token was here before")
+            return await self._refused(request, "this token was here before")
         return Response(status_code=200, headers={"Cache-Control": "no-store"})
+
+    async def _refused(self, request: Request, why: str) -> Response:
+        await self.limits.logout_refused(request)
+        body = {"error": "invalid_request", "error_description": why}
+        return JSONResponse(body, 400, {"Cache-Control": "no-store"})
 
 
 async def _token(request: Request) -> str:
@@ -168,8 +187,3 @@ async def _token(request: Request) -> str:
     if len(found) != 1:
         raise BadInput("there is to be one logout_token")
     return found[0]
-
-
-def _refused(why: str) -> Response:
-    body = {"error": "invalid_request", "error_description": why}
-    return JSONResponse(body, 400, {"Cache-Control": "no-store"})

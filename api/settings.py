@@ -65,8 +65,8 @@ class Settings:
     oidc_client_secret: str = setting("That client's secret.", "", secret=True)
     oidc_audience: str = setting("The audience that bearer tokens must be issued for.", "itb-api")
     step_up_seconds: float = setting(
-        "Seconds after a login for which it is fresh enough to book, move and cancel, at most 1800; later it is "
-        "STEP_UP_REQUIRED.",
+        "Seconds after a login for which it is fresh enough to book, move and cancel, to take one's data along and to "
+        "erase it, at most 1800; later it is STEP_UP_REQUIRED.",
         1800.0,
     )
     synthetic_people: bool = setting("Accept synthetic national numbers; true for demonstrations only.", False)
@@ -145,7 +145,9 @@ class Settings:
         "Logins that may begin in ten minutes from one address; above it RATE_LIMITED.", 200
     )
     failed_logins_per_address: int = setting(
-        "Logins from one address that may come back and fail in ten minutes, until none begins there.", 50
+        "Logins from one address that may come back and fail in ten minutes, until none begins there; and, apart from "
+        "it, logout tokens that are refused, until none is looked at.",
+        50,
     )
     tokens_per_address: int = setting("System tokens one address may ask for in ten minutes.", 60)
     trusted_proxies: str = setting("Addresses of proxies, separated by commas, whose X-Forwarded-For counts.", "")

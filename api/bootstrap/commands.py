@@ -70,6 +70,7 @@ def _signing_in(house: House) -> Sequence[BaseRoute]:
         "tenants": house.tenants,
         "use": house.use,
         "signer": house.signer,
+        "limits": house.limits,
         "base_url": house.settings.base_url,
         "https": house.settings.is_https,
     }
@@ -79,9 +80,10 @@ def _signing_in(house: House) -> Sequence[BaseRoute]:
         refused=TokenRefused,
         unavailable=IdentityProviderUnavailable,
         tenants=house.tenants,
+        limits=house.limits,
         hear=house.use.hear_logout,
     )
-    login = Login(**shared, attempt=LoginAttempt, limits=house.limits, secret=house.settings.secret)
+    login = Login(**shared, attempt=LoginAttempt, secret=house.settings.secret)
     return [*Logout(**shared).routes(), told.route(), Mount("/login", login.app())]
 
 

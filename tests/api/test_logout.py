@@ -15,8 +15,8 @@ from sqlalchemy import text
 from integrations.oidc.logout import EVENT
 from integrations.sandbox.identity import create_identity_provider
 from integrations.sandbox.identity_tokens import SigningKeys
-from integrations.store.engine import open_engine
 from tests.api.test_login import HOME, house, log_in, name_of, names_behind
+from tests.databases import raw
 from tests.living import BY_SCRIPT, Client, Town, sign_in
 from tests.oidc.hostile import signed_with_the_public_key, unsigned
 from tests.oidc.serving import MovableClock, served, tokens_of
@@ -70,12 +70,9 @@ def cookie_is_cleared(answer: httpx2.Response) -> bool:
 
 
 async def audited(database: str) -> list[tuple[str, str, str | None, Any]]:
-    engine = open_engine(database)
     wanted = "SELECT action, actor_kind, actor_id, details FROM audit WHERE action = 'patient.sign_out' ORDER BY at"
-    async with engine.connect() as connection:
-        rows = [(row[0], row[1], row[2], json.loads(row[3])) for row in await connection.execute(text(wanted))]
-    await engine.dispose()
-    return rows
+    async with raw(database) as connection:
+        return [(row[0], row[1], row[2], json.loads(row[3])) for row in await connection.execute(text(wanted))]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -193,10 +190,8 @@ async def test_a_login_after_signing_out_everywhere_counts(
 async def test_nothing_of_the_login_can_be_read_in_the_database(town: Town, filled_url: str) -> None:
     async with house(town, filled_url) as (client, _):
         secret = (await log_in(client)).cookies["sid"]
-    engine = open_engine(filled_url)
-    async with engine.connect() as connection:
+    async with raw(filled_url) as connection:
         [row] = (await connection.execute(text("SELECT * FROM session"))).all()
-    await engine.dispose()
     kept = [bytes(value) for value in row if isinstance(value, bytes | memoryview)]
     assert len(kept) == 3 and len(max(kept, key=len)) > 500
     for part in (secret, "eyJ", "Kari", town.issuer, "bankid"):
@@ -229,6 +224,17 @@ async def test_a_provider_ends_the_sessions_of_a_subject(town: Town, filled_url:
         assert await names_behind(client, again) == ["Kari Testesen"]
     [(_, kind, who, details)] = await audited(filled_url)
     assert (kind, who, details) == ("SYSTEM", None, {"where": "provider"})
+
+
+async def test_a_provider_may_tell_of_many_logouts_at_once(
+    town: Town, sqlite_filled_url: str, provider: Provider
+) -> None:
+    """All its tokens come from one address: only what is refused is counted."""
+    changes = {"oidc_issuer": provider.issuer, "failed_logins_per_address": 1}
+    async with house(town, sqlite_filled_url, **changes) as (client, _):
+        assert [await told(client, provider.logout_token(sub=f"{n}")) for n in range(4)] == [200] * 4
+        assert await told(client, provider.logout_token(sub="5", aud="itb-app")) == 400
+        assert await told(client, provider.logout_token(sub="6")) == 429
 
 
 LIES: dict[str, dict[str, Any]] = {

@@ -208,6 +208,31 @@ async def test_who_names_no_tenant_is_counted_too(town: Town, sqlite_filled_url:
         assert told == [[400]] * 3 + [[429]] * 2
 
 
+async def test_where_many_untrue_logout_tokens_come_from_none_is_looked_at(town: Town, sqlite_filled_url: str) -> None:
+    async def told(address: str, body: dict[str, str]) -> httpx2.Response:
+        to, by = "/logout/backchannel/nordhelse", {"X-Forwarded-For": address}
+        return await client.http.post(to, data=body, headers=by)
+
+    async with limited(town, sqlite_filled_url, failed_logins_per_address=3) as client:
+        bodies = [{"logout_token": "rubbish"}, {}, {"logout_token": "a.b.c"}, {"logout_token": "x"}]
+        answers = [await told("10.0.0.1", body) for body in bodies]
+        assert [each.status_code for each in answers] == [400] * 3 + [429]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 650
+        assert (await told("10.0.0.2", bodies[0])).status_code == 400
+        assert (await start(client)).status_code == 302  # logins that fail are counted apart
+
+
+async def test_to_sign_out_by_a_link_is_an_operation_like_others(town: Town, sqlite_filled_url: str) -> None:
+    async def leave(address: str) -> int:
+        by = {"X-Forwarded-For": address}
+        return (await client.http.get("/logout", params={"returnTo": HOME}, headers=by)).status_code
+
+    async with limited(town, sqlite_filled_url, operations_per_address=3) as client:
+        assert [await leave("10.0.0.1") for _ in range(3)] == [303, 303, 303]
+        assert [await leave("10.0.0.1"), *await statuses(client, 1)] == [429, 429]
+        assert await leave("10.0.0.2") == 303
+
+
 async def test_without_redis_answering_a_process_lets_a_part_of_the_logins_begin(
     town: Town, sqlite_filled_url: str
 ) -> None:
