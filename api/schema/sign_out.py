@@ -4,6 +4,7 @@ from typing import Annotated
 
 import strawberry
 
+from api.schema.allowed import ForOwnFrontends
 from api.schema.errors import Refusable, UserError
 from api.schema.fields import Info
 from api.schema.signed_in import ForPatients, signed_in
@@ -26,7 +27,7 @@ class SignOutPayload:
 @strawberry.type
 class SignOutMutations:
     @strawberry.mutation(
-        extensions=[ForPatients(), Refusable()],
+        extensions=[ForPatients(), Refusable(), ForOwnFrontends()],
         description="End the session of this browser, whose cookie goes with the answer. The identity provider is not "
         "told: to sign out there, too, send the browser to `/logout?returnTo=` instead.",
     )

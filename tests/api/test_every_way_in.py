@@ -35,6 +35,7 @@ PARTS = frozenset(
         *("PractitionerConnection", "PractitionerEdge", "SlotConnection", "SlotEdge"),
         *("TreatmentConnection", "TreatmentEdge"),
         *("SetConsentPayload", "UpdateContactDetailsPayload", "RequestDataExportPayload", "EraseMyDataPayload"),
+        "SignOutPayload",
         *("HoldSlotPayload", "ReleaseHoldPayload", "ConfirmBookingPayload", "RescheduleBookingPayload"),
         *("CancelBookingPayload", "SimpleError", "SlotTakenError", "ChangeNotAllowedError", "StaleVersionError"),
         *("PatientDoubleBookedError", "UpstreamUnavailableError"),
@@ -47,6 +48,9 @@ ANSWERS = frozenset(f"{verb}BookingPayload.booking" for verb in ("Confirm", "Res
 
 RECOGNISED = frozenset({"Query.viewer"})
 """Null for whoever is not the patient."""
+
+
+SETTLED = ("updateContactDetails", "setConsent", "requestDataExport", "eraseMyData")
 
 
 def test_nothing_is_reached_without_its_rule() -> None:
@@ -119,7 +123,7 @@ async def test_a_client_without_the_scope_of_a_root_is_refused_there(kind: str, 
 
 async def test_what_patients_settle_for_themselves_is_no_agencys_by_whatever_scope() -> None:
     own = [(kind, name, field) for kind, name, field in roots() if OWN_FRONTENDS in rules_of(field)]
-    assert [name for _, name, _ in own] == ["updateContactDetails", "setConsent", "requestDataExport", "eraseMyData"]
+    assert [name for _, name, _ in own] == [*SETTLED, "signOut"]
     for kind, name, field in own:
         query = document(kind, name, field)
         assert await codes_of(kind, query, frozenset(Scope), ClientKind.AGENCY) == [("FORBIDDEN", None)]
