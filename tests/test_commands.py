@@ -14,10 +14,14 @@ import httpx2
 import pytest
 
 from api.settings import SettingsInvalid, read_settings
+from integrations.store.engine import open_engine
+from integrations.store.sealing import Sealing
+from integrations.store.work import StartSqlWork
 from tests.commands import FREE_PORTS, PATIENCE, ROOT, Demo, demo, run, running
 from tests.databases import as_role
 from tests.living import BY_SCRIPT, Town, over_http
 from tests.oidc.serving import tokens_of
+from tests.store.making import an_id, make_identity
 from tests.system.journey import Journey
 
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -295,12 +299,21 @@ async def _booked_and_held(demo: Demo) -> tuple[dict[str, Any], dict[str, Any]]:
         return booked, held
 
 
+async def _somebody_known(url: str, tenant_id: str) -> None:
+    engine = open_engine(url)
+    async with StartSqlWork(engine, Sealing(NEEDED["secret"]))(tenant_id) as work:
+        await work.patients.recognise(tenant_id, make_identity(), an_id("somebody"))
+        await work.commit()
+    await engine.dispose()
+
+
 def test_keys_are_rotated_and_wrapped_anew_by_command(town: Town, filled_url: str) -> None:
     """On PostgreSQL as the server's own role, under row-level security."""
+    asyncio.run(_somebody_known(filled_url, "nordhelse"))
     told = {**NEEDED, "database_url": filled_url, "key_seconds": 0.1, "log_level": "warning"}
     rotated = run("seal", "rotate", **told)
     assert (rotated.returncode, rotated.stderr) == (0, "")
-    assert "all is sealed by the current keys" in rotated.stdout and "retired" in rotated.stdout
+    assert "nordhelse: all is sealed by the current keys, 1 rows anew" in rotated.stdout and "retired" in rotated.stdout
     for count in (2, 0):
         wrapped = run("seal", "rewrap", "nordhelse", **told, master_keys=f"1:{KEY}")
         assert wrapped.stdout.splitlines() == [f"nordhelse: {count} keys wrapped anew"], wrapped.stderr
