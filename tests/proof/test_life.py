@@ -66,9 +66,11 @@ def on_postgres(ground: Ground, server: str, template: str, role: str, worker: s
         place.run(place.know())
         return place
 
-    yield begin
-    for name in names:
-        databases._apart(databases._execute(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    try:
+        yield begin
+    finally:  # or a failing life's database would keep its role from being dropped
+        for name in names:
+            databases._apart(databases._execute(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 def live(begin: Begin, lives: int, number: int = 0, bug: Callable[[Place], None] | None = None) -> None:
