@@ -6,16 +6,7 @@ changes `booking` that way has to make the guard's triggers again.
 
 from alembic import context
 
-from integrations.store import tables_bookings, tables_catalogue, tables_clients, tables_jobs, tables_news
-from integrations.store.tables import metadata
-
-__all__ = [
-    "tables_bookings",
-    "tables_catalogue",
-    "tables_clients",
-    "tables_jobs",
-    "tables_news",
-]  # imported so that `metadata` knows their tables
+from integrations.store.every_table import metadata
 
 connection = context.config.attributes.get("connection")
 if connection is None:

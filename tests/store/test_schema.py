@@ -8,29 +8,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from domain.booking import OCCUPYING
-from integrations.store import (
-    tables_bookings,
-    tables_catalogue,
-    tables_clients,
-    tables_jobs,
-    tables_keys,
-    tables_news,
-    tables_rights,
-)
 from integrations.store.engine import StoreUnreachable, connected, open_engine
+from integrations.store.every_table import metadata
 from integrations.store.migrate import current_is_head, downgrade, upgrade
-from integrations.store.tables import metadata
 from integrations.store.tables_bookings import BOOKING, GUARD
-
-__all__ = [
-    "tables_bookings",
-    "tables_catalogue",
-    "tables_clients",
-    "tables_jobs",
-    "tables_keys",
-    "tables_news",
-    "tables_rights",
-]  # imported so that `metadata` knows their tables
 
 ACROSS_TENANTS = {"uq_tenant_slug", "uq_tenant_host_host", "uq_api_key_key_id", "ix_change_position", "ix_job_due"}
 """The three names that lead to a tenant, one of them an API key's id: the table of keys is read across tenants by that

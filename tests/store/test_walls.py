@@ -28,19 +28,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api.bootstrap import build_app
 from api.settings import Settings
 from domain.ports import EVERY_TENANT
-from integrations.store import (
-    tables_bookings,
-    tables_catalogue,
-    tables_clients,
-    tables_jobs,
-    tables_keys,
-    tables_news,
-    tables_rights,
-)
 from integrations.store.engine import connected, open_engine
+from integrations.store.every_table import metadata
 from integrations.store.roles import RoleTooStrong, check_role
 from integrations.store.scoping import READ_ACROSS, WRITTEN_ACROSS, AcrossTenants
-from integrations.store.tables import AUDIT, PATIENT, PATIENT_IDENTITY, SESSION, metadata
+from integrations.store.tables import AUDIT, PATIENT, PATIENT_IDENTITY, SESSION
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_catalogue import CLINIC, OFFER
 from integrations.store.tables_jobs import JOB
@@ -48,16 +40,6 @@ from integrations.store.types import Instant, Json, Money, Seconds
 from tests.databases import owner_of, raw
 from tests.living import SECRET
 from tests.store.making import NOW
-
-__all__ = [
-    "tables_bookings",
-    "tables_catalogue",
-    "tables_clients",
-    "tables_jobs",
-    "tables_keys",
-    "tables_news",
-    "tables_rights",
-]
 
 WALLED = [table for table in metadata.sorted_tables if "tenant_id" in table.c]
 NAMES = [table.name for table in WALLED]

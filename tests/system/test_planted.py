@@ -56,11 +56,17 @@ def logs() -> Iterator[Logs]:
 
 
 async def test_an_exception_that_quotes_somebody(logs: Logs) -> None:
+    noted = asyncio.Event()
+
     async def fails() -> None:
         raise ValueError(f"cannot read {TEXT}") from KeyError(TEXT)
 
-    going = asyncio.create_task(_again_and_again("jobs", fails, lambda: asyncio.sleep(60)))
-    await asyncio.sleep(0.1)
+    async def rest() -> None:
+        noted.set()
+        await asyncio.Event().wait()
+
+    going = asyncio.create_task(_again_and_again("jobs", fails, rest))
+    await asyncio.wait_for(noted.wait(), 60)
     going.cancel()
     with suppress(asyncio.CancelledError):
         await going
