@@ -96,6 +96,13 @@ class Town:
             ehr.http.delete("/_sandbox/faults")
             ehr.http.delete("/_sandbox/calls")
 
+    def begin_afresh(self) -> None:
+        """No bookings and no subscribers either: each test has databases of its own, and would find the times of the
+        next days taken by the tests before it, the sooner the more of them there are.
+        """
+        for ehr in self.ehrs:
+            assert ehr.http.post("/_sandbox/reset").status_code == 204
+
     def calls(self, ehr: Installation) -> Mapping[str, int]:
         counts: Mapping[str, int] = ehr.get("/_sandbox/calls")["counts"]
         return counts
@@ -114,8 +121,8 @@ def whole_town() -> Iterator[Town]:
 
 @pytest.fixture
 def town(whole_town: Town) -> Iterator[Town]:
-    """Without faults, and with every call counted from here."""
-    whole_town.calm()
+    """With nobody booked by a test before, without faults, and with every call counted from here."""
+    whole_town.begin_afresh()
     yield whole_town
     whole_town.calm()
 
