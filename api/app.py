@@ -136,7 +136,7 @@ class House:
         if caller.client.is_system:
             return NOBODY
         try:
-            return await self.who_asks(request, caller.tenant, request_id)
+            return await self.who_asks(request, caller, request_id)
         except Unauthenticated:
             await self.limits.operation(request, caller.tenant.id, languages=languages)
             raise

@@ -9,6 +9,7 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.callers import Caller
 from api.errors import Unauthenticated, UpstreamDown
 from domain.patient import Identity
 from domain.tenant import Tenant
@@ -52,14 +53,18 @@ class WhoAsks:
     unavailable: type[Exception]
     https: bool
 
-    async def __call__(self, request: Request, tenant: Tenant, request_id: str) -> Asking:
+    async def __call__(self, request: Request, caller: Caller, request_id: str) -> Asking:
         """Checks a bearer at once, so that a bad one is refused whatever is asked; looks the patient up when needed.
 
-        Raises `Unauthenticated` or `UpstreamDown`.
+        A key's scopes would hold nobody, were an agency's app free to leave the key out. Raises `Unauthenticated` or
+        `UpstreamDown`.
         """
+        tenant = caller.tenant
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             identity = await self._identity(tenant, token.strip())
+            if caller.client.is_own and not identity.by_own_app:
+                raise Unauthenticated("This app's access tokens count beside its X-ApiKey only.")
             known = partial(self._of_token, tenant, identity, request_id)
             ends = partial(self.sign_in.counts_until, tenant, identity)
             return Asking(known, ends, f"{identity.issuer} {identity.subject}")

@@ -29,6 +29,7 @@ def demo_defaults(environment: Mapping[str, str]) -> dict[str, object]:
         "secret": SECRET,
         "oidc_issuer": _issuer(environment.get(f"{PREFIX}DEMO_OIDC_PORT") or 8003),
         "oidc_client_secret": "demo-only-not-a-secret",
+        "oidc_app_clients": "itb-app",
         "synthetic_people": True,
         "database_url": f"sqlite:///{kept}/itb.db",
         "seed": str(Path(__file__).parents[1] / "integrations" / "sandbox" / "demo.toml"),

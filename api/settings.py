@@ -63,6 +63,10 @@ class Settings:
     )
     oidc_client_id: str = setting("Our client at the identity provider, for browser logins.", "itb-web")
     oidc_client_secret: str = setting("That client's secret.", "", secret=True)
+    oidc_app_clients: str = setting(
+        "Client ids there of our own apps, comma-separated. Tokens given to any other count beside an API key only.",
+        "",
+    )
     oidc_audience: str = setting("The audience that bearer tokens must be issued for.", "itb-api")
     step_up_seconds: float = setting(
         "Seconds after a login for which it is fresh enough to book, move and cancel, to take one's data along and to "
@@ -166,6 +170,10 @@ class Settings:
     @property
     def listed_origins(self) -> frozenset[str]:
         return frozenset(origin_of(each) for each in self.origins.split(",") if each)
+
+    @property
+    def own_app_clients(self) -> tuple[str, ...]:
+        return tuple(client for each in self.oidc_app_clients.split(",") if (client := each.strip()))
 
     @property
     def is_https(self) -> bool:

@@ -12,7 +12,8 @@ class Identity:
     """A person as an identity provider vouches for them.
 
     `national_id` may be missing: such a person can sign in but not book. `birth_date` comes from the verified
-    claim and, only where that is absent, from the national number; never from a form.
+    claim and, only where that is absent, from the national number; never from a form. `by_own_app`: the login was
+    made in one of the group's own frontends, and in no agency's.
     """
 
     issuer: str
@@ -26,6 +27,7 @@ class Identity:
     authenticated_at: datetime
     expires_at: datetime
     issued_at: datetime | None = None
+    by_own_app: bool = True
 
     @property
     def logged_in_at(self) -> datetime:

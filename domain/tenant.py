@@ -63,8 +63,9 @@ class IdentityProvider:
 
     What is left empty is as the settings say. `issuer` is the provider's name for itself, `market` the country whose
     people it serves ("" for all). `client_secret_variable` names the environment variable that holds our client's
-    secret, which is kept nowhere. `audience` is whom an app's access tokens must be meant for. `acr_prefixes`: the
-    level of assurance must start with one of them. `national_id_claims` are the claims that may carry the national
+    secret, which is kept nowhere. `audience` is whom an app's access tokens must be meant for. `app_clients` are the
+    client ids of the group's own apps: tokens of others count only beside an API key. `acr_prefixes`: the level of
+    assurance must start with one of them. `national_id_claims` are the claims that may carry the national
     number, each with the country whose rules it must keep, and first valid wins. `ask_userinfo` is for brokers that
     tell the number only there, `plain_jwt_allowed` for those whose access tokens do not say that they are some
     (RFC 9068).
@@ -78,6 +79,7 @@ class IdentityProvider:
     client_id: str = ""
     client_secret_variable: str = ""
     audience: str = ""
+    app_clients: tuple[str, ...] = ()
     acr_values: str = ""
     acr_prefixes: tuple[str, ...] = ()
     national_id_claims: tuple[tuple[str, str], ...] = ()

@@ -76,6 +76,7 @@ class Town:
                 "secret": SECRET,
                 "oidc_issuer": self.issuer,
                 "oidc_client_secret": "demo-only-not-a-secret",
+                "oidc_app_clients": "itb-app",
                 "database_url": database_url,
                 "database_pool": 5,
                 "synthetic_people": True,

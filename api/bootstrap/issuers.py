@@ -92,6 +92,7 @@ class Issuers:
             client_id=provider.client_id or self._settings.oidc_client_id,
             client_secret=(self._settings.oidc_client_secret if ours else secret) or None,
             audience=audience,
+            app_clients=provider.app_clients or self._settings.own_app_clients,
             synthetic_allowed=self._settings.synthetic_people,
             kc_idp_hint=provider.hint,
             acr_values=provider.acr_values or None,

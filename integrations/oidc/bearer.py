@@ -1,6 +1,7 @@
 """Reads the access tokens that mobile apps and agencies' servers bring, and refuses all that is not one."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from joserfc import jwt
@@ -33,7 +34,8 @@ class BearerTokens:
         """
         claims, theirs = await self._signed.claims(token, accepted, ACCESS_TOKEN_TYPES)
         people = self._people(claims, theirs)
-        return next((each for each in people if each.national_id), people[0])
+        person = next((each for each in people if each.national_id), people[0])
+        return replace(person, by_own_app=any(_is_own(claims, each) for each in theirs))
 
     def _people(self, claims: Mapping[str, Any], theirs: Sequence[OidcSettings]) -> Sequence[Identity]:
         """The person as each of the settings reads the claims; at least one does, or it raises `TokenRefused`."""
@@ -74,3 +76,8 @@ class BearerTokens:
             raise TokenRefused("another tenant's")
         if claims.get("auth_time", 0) > now + LEEWAY_SECONDS:
             raise TokenRefused("a login that is still to come")
+
+
+def _is_own(claims: Mapping[str, Any], settings: OidcSettings) -> bool:
+    """By the client that the token was given to: `client_id` (RFC 9068), at older providers `azp`."""
+    return claims.get("client_id", claims.get("azp")) in (settings.client_id, *settings.app_clients)

@@ -30,6 +30,8 @@ class OidcSettings:
     """None for a public client: PKCE alone proves us."""
     audience: str = "itb-api"
     """Whom access tokens must be meant for."""
+    app_clients: tuple[str, ...] = ()
+    """Clients there of the group's own apps, beside our own; whatever else has clients there is somebody else's."""
     national_id_claims: tuple[tuple[str, str], ...] = NATIONAL_ID_CLAIMS
     """Claims that may carry the national number, each with the country whose rules it must keep; first valid wins."""
     synthetic_allowed: bool = False

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from api.bootstrap import open_house
+from domain.client import Scope
 from domain.tenant import IdentityProvider
 from integrations.sandbox.identity import create_identity_provider
 from integrations.sandbox.identity_clients import APP, Client, web_client
 from integrations.sandbox.people import PEOPLE
+from tests.agencies import minted
 from tests.api.test_login import HOME, house, log_in, name_of
 from tests.living import OTHER, Town, fill, seeds, sign_in
 from tests.oidc.serving import query_of, served, tokens_of
@@ -45,6 +47,7 @@ def broker() -> Iterator[Broker]:
 
 def at(broker: Broker, **more: Any) -> IdentityProvider:
     own = {"client_id": "nordhelse-web", "client_secret_variable": "NORDHELSE_SECRET", "audience": "nordhelse-api"}
+    own |= {"app_clients": ("app",)}
     return IdentityProvider(id="bankid-no", name={"en": "Broker"}, issuer=broker.issuer, **{**own, **more})
 
 
@@ -145,6 +148,32 @@ async def test_a_token_is_read_by_the_issuer_that_made_it(town: Town, filled_url
         assert await code_of(client, await sign_in(town, "kari")) is None
         assert await code_of(client, broker.token(aud="itb-api")) == "UNAUTHENTICATED"
         assert await code_of(client, broker.token(iss=town.issuer)) == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize(
+    ("given_to", "alone"),
+    [
+        ({"client_id": "app"}, None),
+        ({"client_id": "nordhelse-web"}, None),
+        ({"client_id": None, "azp": "app"}, None),
+        ({"client_id": "fysio-app"}, "UNAUTHENTICATED"),
+        ({"client_id": None, "azp": "fysio-app"}, "UNAUTHENTICATED"),
+        ({"client_id": "fysio-app", "azp": "app"}, "UNAUTHENTICATED"),
+        ({"client_id": None}, "UNAUTHENTICATED"),
+        ({"client_id": ["app"]}, "UNAUTHENTICATED"),
+        ({"client_id": ""}, "UNAUTHENTICATED"),
+    ],
+)
+async def test_without_a_key_only_tokens_of_our_own_apps_count(
+    town: Town, sqlite_filled_url: str, broker: Broker, given_to: dict[str, Any], alone: str | None
+) -> None:
+    """Else an agency's app could leave its key out, and be held to no scope."""
+    await configure(town, sqlite_filled_url, at(broker))
+    key = await minted(town.settings(sqlite_filled_url), scopes=frozenset({Scope.PATIENT_READ}))
+    async with house(town, sqlite_filled_url) as (client, _):
+        token = broker.token(**given_to)
+        assert await code_of(client, token) == alone
+        assert await code_of(client, token, **{"X-ApiKey": key.text}) is None
 
 
 async def test_one_tenants_token_is_refused_at_another(town: Town, filled_url: str) -> None:
