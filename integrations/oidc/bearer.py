@@ -33,6 +33,7 @@ class BearerTokens:
         Several of `accepted` may be of one issuer: one that knows the person's national number goes first.
         """
         claims, theirs = await self._signed.claims(token, accepted, ACCESS_TOKEN_TYPES)
+        _check_level(claims, theirs)
         people = self._people(claims, theirs)
         person = next((each for each in people if each.national_id), people[0])
         return replace(person, by_own_app=any(_is_own(claims, each) for each in theirs))
@@ -69,13 +70,21 @@ class BearerTokens:
             exp={"essential": True},
         )
         expected.validate(dict(claims))
-        acr = str(claims.get("acr", ""))
-        if settings.acr_prefixes and not acr.startswith(settings.acr_prefixes):
-            raise TokenRefused("level of assurance")
         if settings.tenant and claims.get("tenant") != settings.tenant:
             raise TokenRefused("another tenant's")
         if claims.get("auth_time", 0) > now + LEEWAY_SECONDS:
             raise TokenRefused("a login that is still to come")
+
+
+def _check_level(claims: Mapping[str, Any], theirs: Sequence[OidcSettings]) -> None:
+    """A token does not say by which of a broker's methods its person came: where one of them must be of a level, any
+    must, or an app could choose the method that asks for none. Raises `TokenRefused`.
+    """
+    audience = claims.get("aud")
+    told = audience if isinstance(audience, list) else [audience]
+    prefixes = tuple(prefix for each in theirs if each.audience in told for prefix in each.acr_prefixes)
+    if prefixes and not str(claims.get("acr", "")).startswith(prefixes):
+        raise TokenRefused("level of assurance")
 
 
 def _is_own(claims: Mapping[str, Any], settings: OidcSettings) -> bool:

@@ -91,6 +91,7 @@ class HostileProvider:
     async def token(self, request: Request) -> Response:
         now = int(time.time())
         about = {"iss": str(request.base_url).rstrip("/"), "aud": self.asked["client_id"], "sub": "somebody"}
+        about |= {"acr": "high:bankid"}
         times = {"iat": now, "exp": now + 600, "auth_time": now, "nonce": self.asked["nonce"]}
         claims = {**about, **times, **self.wrong.claims}
         claims = {name: value for name, value in claims.items() if value is not None}

@@ -42,10 +42,10 @@ class CountKeyRequests:
 
 
 class Reading:
-    """Tokens, by one set of settings."""
+    """Tokens, by one set of settings or several."""
 
-    def __init__(self, settings: OidcSettings, clock: MovableClock) -> None:
-        self.accepted, self.tokens = [settings], BearerTokens(clock)
+    def __init__(self, settings: OidcSettings, clock: MovableClock, *more: OidcSettings) -> None:
+        self.accepted, self.tokens = [settings, *more], BearerTokens(clock)
 
     async def identity(self, token: str) -> Identity:
         return await self.tokens.identity(token, self.accepted)
@@ -137,6 +137,20 @@ async def test_a_signed_token_with_wrong_claims_is_refused(bearer: Reading, prov
     assert (await bearer.identity(provider.token())).subject == "p1"
     with pytest.raises(TokenRefused):
         await bearer.identity(provider.token(**WRONG[wrong]))
+
+
+async def test_a_level_that_one_method_of_a_broker_must_have_any_must(provider: Provider, clock: MovableClock) -> None:
+    """Which method it was does not stand in the token, and the app chooses. Another audience is another matter."""
+    lax, strict = settings(provider), settings(provider, acr_prefixes=("urn:high", "urn:higher"))
+    elsewhere = settings(provider, acr_prefixes=("urn:high",), audience="another-api")
+    for beside in ((lax, strict), (strict, lax)):
+        bearer = Reading(beside[0], clock, beside[1])
+        assert (await bearer.identity(provider.token(acr="urn:high:bankid"))).subject == "p1"
+        assert (await bearer.identity(provider.token(acr="urn:higher", aud=["x", "itb-api"]))).subject == "p1"
+        for told in ({"acr": "urn:low"}, {"acr": None}, {"acr": ["urn:high"]}, {"acr": "urn:low", "aud": ["itb-api"]}):
+            with pytest.raises(TokenRefused):
+                await bearer.identity(provider.token(**told))
+    assert (await Reading(lax, clock, elsewhere).identity(provider.token(acr="urn:low"))).subject == "p1"
 
 
 async def test_clocks_may_differ_by_a_minute(bearer: Reading, provider: Provider) -> None:

@@ -84,6 +84,8 @@ LIES = {
     "stale auth_time": Lie(claims={"auth_time": int(time.time()) - 600}, modes=("step-up",)),
     "missing auth_time": Lie(claims={"auth_time": None}, modes=("step-up",)),
     "future auth_time": Lie(claims={"auth_time": int(time.time()) + A_DAY}, modes=(*LOGINS, "bearer")),
+    "too low a level": Lie(claims={"acr": "low-high"}, modes=(*LOGINS, "bearer")),
+    "no level": Lie(claims={"acr": None}, modes=(*LOGINS, "bearer")),
     "answered by another issuer": Lie(answer={"iss": "https://evil.example"}, modes=LOGINS),
     "iss promised and not given": Lie(discovery={"authorization_response_iss_parameter_supported": True}, modes=LOGINS),
     "other sub in UserInfo": Lie(userinfo={"sub": "another"}, modes=("login with UserInfo",)),
@@ -137,7 +139,7 @@ class Stage:
         now = int(time.time())
         claims = {"iss": self.at.issuer, "sub": "somebody", "iat": now, "exp": now + 600}
         if mode == "bearer":
-            return {**claims, "aud": "itb-api", "auth_time": now, "client_id": "itb-app"}
+            return {**claims, "aud": "itb-api", "auth_time": now, "client_id": "itb-app", "acr": "high:x"}
         return {**claims, "aud": "itb-web", "jti": uuid4().hex, "events": {EVENT: {}}}
 
 
@@ -158,7 +160,8 @@ async def stage(server: tuple[HostileProvider, str]) -> AsyncIterator[Stage]:
     provider, issuer = server
     provider.wrong = Misbehaviour()
     clock = MovableClock()
-    providers = {"plain": settings(issuer), "userinfo": settings(issuer, ask_userinfo=True)}
+    sure = {"acr_prefixes": ("high",)}
+    providers = {"plain": settings(issuer, **sure), "userinfo": settings(issuer, ask_userinfo=True, **sure)}
     browser = Browser(house(BrowserLogin(clock), providers))
     async with browser.house, browser.outside:
         yield Stage(provider, providers["plain"], browser, clock)
