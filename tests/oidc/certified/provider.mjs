@@ -49,7 +49,7 @@ function provide(issuer) {
     findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, ...people[id] }) }),
     extraTokenClaims: async (ctx, token) => {
       const session = token.sessionUid && (await provider.Session.findByUid(token.sessionUid));
-      return { ...people[token.accountId], auth_time: session?.authTime() };
+      return { ...people[token.accountId], auth_time: session?.authTime(), acr: 'urn:sandbox:loa:high' };
     },
     issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
