@@ -70,8 +70,8 @@ class House:
 
     async def context(self, request: Request, response: Response, request_id: str) -> Context:
         """Counts one operation. Raises `BadInput` for an unknown tenant, `Unauthenticated` for a key or token that is
-        not valid, `Forbidden` for a key that may not be used so and a cookie that a page elsewhere sent along,
-        `RateLimited` for one operation too many."""
+        not valid, `Forbidden` for a key that may not be used so, another tenant's host and a cookie that a page
+        elsewhere sent along, `RateLimited` for one operation too many."""
         caller, agent = await self._caller(request), request.headers.get("user-agent", "")
         tenant, client, languages = caller.tenant, caller.client, _languages(request, caller.tenant)
         response.headers.update({"Content-Language": languages[0], "Vary": VARY})
@@ -111,7 +111,7 @@ class House:
         return {"leaving": leaving, "step_up_after": timedelta(seconds=self.settings.step_up_seconds)}
 
     async def _tenant(self, connection: HTTPConnection) -> Tenant:
-        """Raises `BadInput`."""
+        """Raises `BadInput` or `Forbidden`."""
         headers, query = connection.headers, connection.query_params  # links carry no header
         return await self.tenants.of(
             host=headers.get("host"), slug=headers.get("x-tenant") or query.get("tenant") or _in_path(connection)
@@ -120,7 +120,7 @@ class House:
     async def tenant_if_known(self, connection: HTTPConnection) -> Tenant | None:
         try:
             return await self._tenant(connection)
-        except BadInput:
+        except (BadInput, Forbidden):
             return None
 
     async def _caller(self, request: Request) -> Caller:

@@ -32,7 +32,7 @@ class Callers:
 
     async def __call__(self, request: Request) -> Caller:
         """Raises `BadInput` for no tenant, `Unauthenticated` for a key or token that is not valid, `Forbidden` for one
-        of another tenant and for a page that may not use it."""
+        of another tenant, for another tenant's host and for a page that may not use it."""
         headers, query = request.headers, request.query_params  # links carry no header
         host, slug = headers.get("host"), headers.get("x-tenant") or query.get("tenant")
         if (credential := self._credential(request)) is None:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from api.auth import cookie_name
-from api.errors import BadInput, RateLimited
+from api.errors import BadInput, Forbidden, RateLimited
 from api.http import refusal
 from api.languages import wanted_languages
 from api.limits import Limits
@@ -97,6 +97,8 @@ class Login:
             tenant = await self.tenants.of(host=request.headers.get("host"), slug=request.query_params.get("tenant"))
         except BadInput as unknown:
             return problem(400, "BAD_USER_INPUT", str(unknown))
+        except Forbidden as elsewhere:
+            return problem(403, "FORBIDDEN", str(elsewhere))
         provider = tenant.identity_provider(request.path_params["provider"])
         if provider is None:
             return problem(404, "BAD_USER_INPUT", "There is no such way to sign in.")

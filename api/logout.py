@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from api.auth import cookie_name, forget_cookie
 from api.cross_site import is_cross_site
-from api.errors import BadInput, RateLimited
+from api.errors import BadInput, Forbidden, RateLimited
 from api.http import refusal
 from api.languages import wanted_languages
 from api.limits import Limits
@@ -82,6 +82,8 @@ class Logout:
             tenant = await self.tenants.of(host=request.headers.get("host"), slug=request.query_params.get("tenant"))
         except BadInput as unknown:
             return problem(400, "BAD_USER_INPUT", str(unknown))
+        except Forbidden as elsewhere:
+            return problem(403, "FORBIDDEN", str(elsewhere))
         return_to, secret = request.query_params.get("returnTo", ""), request.cookies.get(cookie_name(self.https))
         if not return_to_allowed(tenant, return_to):
             return problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")

@@ -2,7 +2,8 @@
 
 from time import monotonic
 
-from api.errors import BadInput
+from api.errors import BadInput, Forbidden
+from domain.origins import LOOPBACK
 from domain.ports import Catalogue
 from domain.tenant import Tenant
 
@@ -18,10 +19,16 @@ class TenantDirectory:
         self._kept: dict[tuple[str | None, str | None], tuple[float, Tenant | None]] = {}
 
     async def of(self, *, host: str | None, slug: str | None) -> Tenant:
-        """The X-Tenant header's, else the host's. Raises `BadInput` when there is no such tenant."""
-        tenant = await self._looked_up(None, slug) if slug else await self.at(host)
+        """The X-Tenant header's, else the host's. Raises `BadInput` when there is no such tenant, and `Forbidden` when
+        the host is another tenant's: what is good at one tenant opens nothing at another's address. Loopback is
+        nobody's own: it serves its tenant where none is named.
+        """
+        served = await self.at(host)
+        tenant = await self._looked_up(None, slug) if slug else served
         if tenant is None:
             raise BadInput("No such tenant: name one by the host or by the X-Tenant header.")
+        if served and served.id != tenant.id and _name_of(host) not in LOOPBACK:
+            raise Forbidden("Another tenant is served under this host.")
         return tenant
 
     async def at(self, host: str | None) -> Tenant | None:

@@ -185,6 +185,8 @@ async def test_one_tenants_token_is_refused_at_another(town: Town, filled_url: s
             assert await code_of(client, theirs, **named) is None
         assert await code_of(client, theirs) == "UNAUTHENTICATED"
         assert await code_of(client, ours) is None
+        assert await code_of(client, ours, **{"Host": "annan.example", "X-Tenant": "nordhelse"}) == "FORBIDDEN"
+        assert await code_of(client, ours, **{"Host": "nobody.example", "X-Tenant": "nordhelse"}) is None
 
 
 async def test_an_issuer_of_another_tenant_is_asked_for_nothing(town: Town, sqlite_filled_url: str) -> None:

@@ -1,6 +1,7 @@
 """A browser signs in: to the identity provider and back, with its held time, and not for longer than told."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -272,6 +273,19 @@ async def test_another_tenant_does_not_know_the_cookie(town: Town, filled_url: s
         for named in ({"Host": "annan.example"}, {"X-Tenant": OTHER}):
             answer = await client.http.post("/graphql", json={"query": VIEWER}, headers={**cookie, **named})
             assert answer.json()["data"] == {"viewer": None}
+        assert await name_of(client) == "Kari Testesen"
+
+
+@pytest.mark.parametrize("path", ["/graphql", "/login/bankid-no", "/logout"])
+async def test_nobody_acts_for_one_tenant_at_the_host_of_another(town: Town, sqlite_filled_url: str, path: str) -> None:
+    """What is signed in at one would be replaced, ended or used under the other's address."""
+    async with house(town, sqlite_filled_url) as (client, _):
+        await log_in(client)
+        headers = {"Cookie": f"sid={client.http.cookies['sid']}", "Host": "annan.example"}
+        ask = partial(client.http.post, json={"query": VIEWER}) if path == "/graphql" else client.http.get
+        answer = await ask(f"{path}?tenant=nordhelse&returnTo={HOME}", headers=headers)
+        assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
+        assert "set-cookie" not in answer.headers
         assert await name_of(client) == "Kari Testesen"
 
 
