@@ -53,16 +53,15 @@ class Limits:
         """`viewer` tells one session or patient from others, unproven as it may be: by address all are counted.
 
         An agency's server is one address for all its visitors, so a key with a rate of its own is counted by that
-        alone. Every operation costs one as yet.
+        alone. In a page (`Origin`) a key is no secret, and one machine must not use it up for all visitors. Every
+        operation costs one as yet.
         """
-        quotas = []
-        if viewer:
-            quotas.append(self._quota(f"viewer:{tenant_id}", viewer, self._settings.operations_per_viewer))
-        if client and client.key_id and client.rate_per_minute:
-            quotas.append(self._quota(f"client:{tenant_id}", client.key_id, client.rate_per_minute))
-        else:
+        quotas = self._of_key(tenant_id, client)
+        if not quotas or "origin" in connection.headers:
             address = self.address(connection)
             quotas.append(self._quota(f"address:{tenant_id}", address, self._settings.operations_per_address))
+        if viewer:
+            quotas.append(self._quota(f"viewer:{tenant_id}", viewer, self._settings.operations_per_viewer))
         await self._take(*(replace(quota, cost=cost) for quota in quotas), languages=languages)
 
     async def may_hold(self, tenant_id: str, address: str, visitor: str | None) -> bool:
@@ -116,6 +115,12 @@ class Limits:
 
     def _quota(self, what: str, who: str, limit: int, window: timedelta = MINUTE) -> Quota:
         return Quota(key=f"{what}:{self.pseudonym(who)}", limit=limit, window=window)
+
+    def _of_key(self, tenant_id: str, client: Client | None) -> list[Quota]:
+        """None where nothing was agreed on."""
+        if client and client.key_id and client.rate_per_minute:
+            return [self._quota(f"client:{tenant_id}", client.key_id, client.rate_per_minute)]
+        return []
 
     def _strict(self, what: str, connection: HTTPConnection, limit: int) -> Quota:
         return replace(self._quota(what, self.address(connection), limit, TEN_MINUTES), strict=True)

@@ -132,19 +132,20 @@ async def test_a_socket_hears_it_for_the_operation_alone(town: Town, sqlite_fill
             assert (await talk.closed())[0] == 1013  # come back later
 
 
-def connection(address: str = "10.0.0.1") -> HTTPConnection:
-    return HTTPConnection({"type": "http", "headers": [], "client": (address, 1)})
+def connection(address: str = "10.0.0.1", **headers: str) -> HTTPConnection:
+    told = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return HTTPConnection({"type": "http", "headers": told, "client": (address, 1)})
 
 
 def key(id: str, rate: int | None) -> Any:
     return SimpleNamespace(key_id=id, rate_per_minute=rate)
 
 
-async def allowed(limits: Limits, times: int, **who: Any) -> int:
+async def allowed(limits: Limits, times: int, at: HTTPConnection | None = None, **who: Any) -> int:
     done = 0
     for _ in range(times):
         try:
-            await limits.operation(connection(), "t", **who)
+            await limits.operation(at or connection(), "t", **who)
         except RateLimited:
             continue
         done += 1
@@ -159,6 +160,13 @@ async def test_a_key_has_its_own_rate_and_is_not_counted_by_its_servers_address(
     assert await allowed(limits, 9, client=key("c", None)) == 0  # nothing agreed on: by address
     assert await allowed(limits, 9, client=key("d", 10), viewer="kari") == 3
     assert await allowed(limits, 9, client=key("d", 10), viewer="ola") == 3
+
+
+async def test_one_machine_does_not_use_up_a_key_that_is_read_from_a_page(town: Town) -> None:
+    limits = Limits(MemoryLimiter(), town.settings("sqlite:///x", operations_per_address=5))
+    page = {"origin": "https://booking.example"}
+    assert await allowed(limits, 9, connection(**page), client=key("a", 8)) == 5
+    assert await allowed(limits, 9, connection("10.0.0.2", **page), client=key("a", 8)) == 3
 
 
 async def test_costs_can_be_told_for_what_costs_more(town: Town) -> None:
