@@ -8,7 +8,10 @@ from domain.ports import Catalogue
 from domain.tenant import Tenant
 
 KEPT_SECONDS = 10.0
-MOST_KEPT = 1000
+MOST_MISSES = 1000
+"""Names that nobody has; strangers invent them, and must not push out those that there are."""
+
+Name = tuple[str | None, str | None]
 
 
 class TenantDirectory:
@@ -16,7 +19,8 @@ class TenantDirectory:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._kept: dict[tuple[str | None, str | None], tuple[float, Tenant | None]] = {}
+        self._kept: dict[Name, tuple[float, Tenant]] = {}
+        self._missing: dict[Name, float] = {}
 
     async def of(self, *, host: str | None, slug: str | None) -> Tenant:
         """The X-Tenant header's, else the host's. Raises `BadInput` when there is no such tenant, and `Forbidden` when
@@ -39,12 +43,19 @@ class TenantDirectory:
         key = (host, slug)
         if "\0" in "".join(filter(None, key)):
             raise BadInput("No tenant is called that.")  # nor could PostgreSQL be asked for it
-        until, tenant = self._kept.get(key, (0.0, None))
-        if until < monotonic():
-            tenant = await self._catalogue.tenant(host=host, slug=slug)
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
-            self._kept[key] = (monotonic() + KEPT_SECONDS, tenant)
+        until, tenant = self._kept.get(key, (self._missing.get(key, 0.0), None))
+        return tenant if monotonic() <= until else await self._read(key)
+
+    async def _read(self, key: Name) -> Tenant | None:
+        tenant = await self._catalogue.tenant(host=key[0], slug=key[1])
+        until = monotonic() + KEPT_SECONDS
+        if tenant is None:
+            if len(self._missing) >= MOST_MISSES:
+                self._missing.clear()
+            self._kept.pop(key, None)
+            self._missing[key] = until
+        else:
+            self._kept[key] = (until, tenant)
         return tenant
 
 
