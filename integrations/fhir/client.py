@@ -183,9 +183,12 @@ def _from_now(seconds: float) -> Deadline:
 
 
 def under(base: str, url: str) -> bool:
-    """Whether an address belongs to the server: the same scheme, host and port, and below its path."""
+    """Whether an address belongs to the server: the same scheme, host and port, and its path or below.
+
+    The base itself is what HAPI's paging links are of (`[base]?_getpages=…`).
+    """
     own, other = urlsplit(base), urlsplit(url)
-    below = other.path.startswith(own.path.rstrip("/") + "/")
+    below = (other.path.rstrip("/") + "/").startswith(own.path.rstrip("/") + "/")
     same = (own.scheme, own.netloc) == (other.scheme, other.netloc)
     return same and below and ".." not in unquote(other.path).split("/")
 

@@ -207,7 +207,8 @@ async def test_a_connection_that_is_never_accepted_heard_nothing() -> None:
 
 def test_an_address_is_the_servers_own_only_in_front() -> None:
     base = "http://ehr.example/fhir"
-    assert under(base, "http://ehr.example/fhir/Slot?_offset=20")
+    for own in ("/Slot?_offset=20", "?_getpages=abc", "/?_getpages=abc"):
+        assert under(base, base + own), own
     for other in (
         "http://evil.example/?to=http://ehr.example/fhir/Slot",
         "http://ehr.example/fhirplace/Slot",
@@ -228,6 +229,15 @@ async def test_next_links_are_followed_in_every_form(link: str) -> None:
         server.answers[0] = answer(_first(link.format(base=server.url)))
         assert [each.id async for each in every(client, "Slot", {"_count": 1}, Slot)] == ["1", "2"]
     assert [each.target for each in server.requests] == ["/fhir/Slot?_count=1", "/fhir/Slot?page=2"]
+
+
+async def test_a_next_link_may_be_of_the_base_itself() -> None:
+    """As HAPI's are."""
+    last = '{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Slot","id":"2"}}]}'
+    async with scripted(b"", answer(last)) as (server, client):
+        server.answers[0] = answer(_first(f"{server.url}?_getpages=abc"))
+        assert [each.id async for each in every(client, "Slot", {"_count": 1}, Slot)] == ["1", "2"]
+    assert server.requests[-1].target == "/fhir?_getpages=abc"
 
 
 @pytest.mark.parametrize("link", ["http://evil.example/fhir/Slot?page=2", "//evil.example/fhir/Slot", "file:///etc"])
