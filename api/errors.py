@@ -1,11 +1,11 @@
 """Top-level GraphQL errors: each carries a stable code and the request's id, and tells nothing it should not.
 
-CodedError ── BadInput · Unauthenticated · StepUpRequired · Forbidden · RateLimited · UpstreamDown
-Anything else that is raised is an outage (`EhrUnavailable`), a missed deadline, or a bug, which is masked and logged.
+CodedError ── BadInput · Unparsed · Invalid · Unauthenticated · StepUpRequired · Forbidden · RateLimited · UpstreamDown
+What graphql-core finds wrong is put into words of ours (`wrong_input`), which repeat no value. Anything else
+that is raised is an outage (`EhrUnavailable`), a missed deadline, or a bug, which is masked and logged.
 """
 
 import logging
-import re
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -17,12 +17,17 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.execution import ExecutionContext, PreExecutionError
 
 from api.messages import message
+from api.wrong_input import NO_SUCH_OPERATION, UNCLEAR, WrongInput, is_fixed, unparsed
 from domain.ports import EhrUnavailable
 from domain.text import LANGUAGES
 
 log = logging.getLogger(__name__)
 
-_SUGGESTION = re.compile(r" ?Did you mean [^?]{0,500}\?")
+_ASKED_WRONG: dict[type[BaseException], str] = {
+    MissingQueryError: "There is no query.",
+    CannotGetOperationTypeError: NO_SUCH_OPERATION,
+    InvalidOperationTypeError: "Operations of this kind are not run here.",
+}
 
 
 class CodedError(GraphQLError):
@@ -68,6 +73,16 @@ class UpstreamDown(CodedError):
     code = "UPSTREAM_UNAVAILABLE"
 
 
+class Unparsed(CodedError):
+    code = "GRAPHQL_PARSE_FAILED"
+
+
+class Invalid(CodedError):
+    """The document cannot be run against this schema."""
+
+    code = "GRAPHQL_VALIDATION_FAILED"
+
+
 class Schema(strawberry.Schema):
     """Strawberry's, with every result on its way out passed through `coded`.
 
@@ -84,45 +99,75 @@ class Schema(strawberry.Schema):
         invalid = isinstance(result, PreExecutionError) and errors is context.pre_execution_errors
         handled = await super()._handle_execution_result(context, result, *rest, **more)
         if errors:
-            handled.errors = [coded(error, context.context, invalid_document=invalid) for error in errors]
+            wrong = WrongInput(self._schema, context.graphql_document, context.variables, CodedError)
+            told = _in_our_words(errors, wrong, invalid_document=invalid)
+            handled.errors = [coded(error, context.context) for error in told]
         return handled
 
 
-def coded(error: GraphQLError, context: Any, *, invalid_document: bool = False) -> GraphQLError:
+def _in_our_words(errors: list[GraphQLError], wrong: WrongInput, *, invalid_document: bool) -> list[GraphQLError]:
+    """Each once, with what graphql-core found wrong in the input said by us. Others stay as they are."""
+    told: dict[Any, GraphQLError] = {}
+    for error in errors:
+        for ours in _reworded(error, wrong, invalid_document):
+            told.setdefault((ours.message, str(ours.locations), str(ours.path)), ours)
+    return list(told.values())
+
+
+def _reworded(error: GraphQLError, wrong: WrongInput, invalid_document: bool) -> list[GraphQLError]:
+    cause = _chain(error)[-1]
+    definition = next((node for node in error.nodes or () if isinstance(node, VariableDefinitionNode)), None)
+    told: CodedError
+    if definition and not invalid_document:
+        return [BadInput(words, nodes=definition) for words in wrong.in_variable(definition)]
+    if isinstance(cause, CodedError | GraphQLSyntaxError):
+        return [error]
+    if invalid_document:
+        told = Invalid(wrong.in_document(error))
+    elif error.message.startswith("Argument '") and isinstance(cause, GraphQLError):
+        told = BadInput(wrong.in_document(error))
+    else:
+        return [error]
+    return [_in_its_place(error, told.message, original_error=told)]
+
+
+def coded(error: GraphQLError, context: Any) -> GraphQLError:
     """The error as the client sees it; a bug is logged with the request's id and masked."""
     request_id = getattr(context, "request_id", None)
-    code = _code(error, invalid_document)
+    cause = _chain(error)[-1]
+    if isinstance(cause, GraphQLSyntaxError):  # raised, where documents are remembered, and no result's
+        error = _in_its_place(error, cause.message, original_error=Unparsed(unparsed(cause.message)))
+    code = _code(error)
     if code == "INTERNAL_SERVER_ERROR":
         _log_bug(error, request_id)
+    words = _words(error, code, getattr(context, "languages", LANGUAGES))
+    return _in_its_place(error, words, extensions={**_given(error), "code": code, "requestId": request_id})
+
+
+def _in_its_place(error: GraphQLError, words: str, **more: Any) -> GraphQLError:
     return GraphQLError(
-        _words(error, code, getattr(context, "languages", LANGUAGES)),
-        nodes=error.nodes,
-        source=error.source,
-        positions=error.positions,
-        path=error.path,
-        extensions={**_given(error), "code": code, "requestId": request_id},
+        words, nodes=error.nodes, source=error.source, positions=error.positions, path=error.path, **more
     )
 
 
 def _words(error: GraphQLError, code: str, languages: Sequence[str]) -> str:
+    """Whatever is not worded by ourselves could repeat what was sent, and is not shown."""
     cause = _chain(error)[-1]
-    ours = isinstance(cause, GraphQLError) and code != "INTERNAL_SERVER_ERROR"
-    if code != "BAD_USER_INPUT" and (not ours or error.message == code):
+    if isinstance(cause, CodedError):
+        return cause.message if cause.message != code else message(code, languages)
+    if code != "BAD_USER_INPUT":
         return message(code, languages)
-    return _SUGGESTION.sub("", error.message)
+    for kind, words in _ASKED_WRONG.items():
+        if isinstance(cause, kind):
+            return words
+    return error.message if is_fixed(error.message) else UNCLEAR
 
 
-def _code(error: GraphQLError, invalid_document: bool) -> str:
+def _code(error: GraphQLError) -> str:
     if given := _given(error).get("code"):
         return str(given)
     causes = _chain(error)
-    if isinstance(causes[-1], GraphQLSyntaxError):
-        return "GRAPHQL_PARSE_FAILED"
-    if invalid_document:
-        return "GRAPHQL_VALIDATION_FAILED"
-    if _about_input(error, causes):
-        return "BAD_USER_INPUT"
-    return _code_of_failure(causes[-1])
+    return "BAD_USER_INPUT" if _about_input(error, causes[-1]) else _code_of_failure(causes[-1])
 
 
 def _code_of_failure(cause: BaseException) -> str:
@@ -131,22 +176,11 @@ def _code_of_failure(cause: BaseException) -> str:
     return "TIMEOUT" if isinstance(cause, TimeoutError) else "INTERNAL_SERVER_ERROR"
 
 
-def _about_input(error: GraphQLError, causes: Sequence[BaseException]) -> bool:
-    """graphql-core marks these in no way but where they point to and how they begin."""
-    if any(isinstance(node, VariableDefinitionNode) for node in error.nodes or ()):
+def _about_input(error: GraphQLError, cause: BaseException) -> bool:
+    """graphql-core marks these in no way but that nothing was executed yet."""
+    if isinstance(cause, (StrawberryInputCoercionError, *_ASKED_WRONG)):
         return True
-    cause = causes[-1]
-    asked_wrong = (
-        StrawberryInputCoercionError,
-        MissingQueryError,
-        CannotGetOperationTypeError,
-        InvalidOperationTypeError,
-    )
-    if isinstance(cause, asked_wrong):
-        return True
-    if not isinstance(cause, GraphQLError):
-        return False
-    return error.path is None or error.message.startswith(("Argument '", "Variable '$"))
+    return isinstance(cause, GraphQLError) and error.path is None
 
 
 def _given(error: GraphQLError) -> dict[str, Any]:

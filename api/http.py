@@ -28,6 +28,7 @@ from api.cross_site import HEADERS, is_made_by_a_script
 from api.errors import CodedError, Forbidden, Schema
 from api.operations import Operation, Operations
 from api.sse import EventStream, StreamRules
+from api.wrong_input import NO_SUCH_OPERATION
 
 MakeContext = Callable[[Request, Response, str], Awaitable[Context]]
 
@@ -120,7 +121,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
                 operation_extensions=operation.extensions,
             )
         except CannotGetOperationTypeError as wrong:
-            raise HTTPException(400, wrong.as_http_error_reason()) from wrong
+            raise HTTPException(400, NO_SUCH_OPERATION) from wrong
         except InvalidOperationTypeError as wrong:
             raise _refused(wrong.operation_type, method) from wrong
         except MissingQueryError as wrong:

@@ -23,7 +23,7 @@ def parse_id(id: str, *types: str) -> UUID:
     """What an id of one of these types names. Raises `BadInput` for a malformed id or one of another type."""
     type_name, uuid = split_id(id)
     if type_name not in types:
-        raise BadInput(f"Expected the id of a {' or '.join(types)}, got that of a {type_name}.")
+        raise BadInput(f"Expected the id of a {' or '.join(types)}.")
     return uuid
 
 

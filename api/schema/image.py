@@ -36,7 +36,7 @@ class Image:
         ] = strawberry.UNSET,
     ) -> URL:
         if width is not None and width is not strawberry.UNSET and not 1 <= width <= WIDEST:
-            raise BadInput(f"`width` must be between 1 and {WIDEST}, got {width}.")
+            raise BadInput(f"`width` must be between 1 and {WIDEST}.")
         return self.address
 
     @classmethod

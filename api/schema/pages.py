@@ -76,7 +76,7 @@ def _size(argument: str, given: int | None, most: int) -> int:
     if given is None:
         return min(DEFAULT_SIZE, most)
     if not 0 <= given <= most:
-        raise BadInput(f"`{argument}` must be between 0 and {most}, got {given}.")
+        raise BadInput(f"`{argument}` must be between 0 and {most}.")
     return given
 
 
