@@ -30,7 +30,7 @@ from integrations.sandbox.world_se import SWEDEN
 from integrations.store.seed import read_seed
 from tests import databases
 from tests.oidc.serving import served, tokens_of
-from tests.planted import SCAN
+from tests.planted import HOOKS, SCAN
 from tests.sandbox.conftest import Installation, launch
 
 ROOT = Path(__file__).parents[1]
@@ -42,9 +42,6 @@ OTHER_AUDIENCE = "https://annan.example/api"
 
 BY_SCRIPT = {"GraphQL-Require-Preflight": "1"}
 """What pages' scripts send along, so that a cookie counts."""
-
-HOOKS: dict[str, list[Any]] = {"response": [SCAN.answer]}
-"""What the product answers is looked through for people that it should not name."""
 
 T = TypeVar("T")
 

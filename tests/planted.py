@@ -2,13 +2,15 @@
 
 The people of the sandbox are planted: their numbers, names, phones and addresses go in wherever a test books, signs in
 or rings. Each record is looked at as the product's own formatter writes it; so is what child processes have written to
-standard error, and every error and `/metrics` that a client of `tests.living` is answered.
+standard error, every error and `/metrics` that is answered, and every error that comes as an event or over a WebSocket.
 """
 
+import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -52,9 +54,12 @@ class Scan(logging.Handler):
         self.look(path.name, path.read_text(errors="replace"))
 
     async def answer(self, response: httpx2.Response) -> None:
-        """For the event hooks of a client. Streams are left alone, and so is data that was asked for."""
+        """For the event hooks of a client. Data that was asked for is left alone; events are looked at as they come."""
         kind = response.headers.get("content-type", "")
         metrics = response.request.url.path.endswith("/metrics")
+        if "event-stream" in kind:
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = Events(response.stream, self)
         if not (response.is_error or metrics or "json" in kind) or "event-stream" in kind:
             return
         await response.aread()
@@ -63,12 +68,47 @@ class Scan(logging.Handler):
         elif isinstance(body := response.json(), dict) and body.get("errors"):
             self.look("errors", str(body["errors"]))
 
+    def heard(self, text: str | bytes) -> None:
+        """A message over a WebSocket, or the data of an event."""
+        try:
+            message = json.loads(text)
+        except ValueError:
+            return
+        if not isinstance(message, dict):
+            return
+        payload = message.get("payload", message)
+        errors = payload if message.get("type") == "error" else isinstance(payload, dict) and payload.get("errors")
+        if errors:
+            self.look("errors that came", str(errors))
+
     def taken(self) -> list[str]:
         leaks, self.leaks = self.leaks, []
         return leaks
 
 
+class Events(httpx2.AsyncByteStream):
+    """A stream of events, every line looked at on its way to whoever reads it."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, scan: Scan) -> None:
+        self._inner = inner
+        self._scan = scan
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        begun = b""
+        async for chunk in self._inner:
+            *lines, begun = (begun + chunk).split(b"\n")
+            for line in lines:
+                self._scan.heard(line.removeprefix(b"data:"))
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 SCAN = Scan()
+
+HOOKS: dict[str, list[Any]] = {"response": [SCAN.answer]}
+"""For every client that speaks to the product: what it answers is looked through for people that it should not name."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,10 +121,15 @@ def everything_is_read() -> Iterator[None]:
     yield
     root.removeHandler(SCAN)
     root.setLevel(before)
+    nobody_was_found("after the last test")
 
 
 @pytest.fixture(autouse=True)
 def nobody_is_named(everything_is_read: None) -> Iterator[None]:
     yield
+    nobody_was_found("since the last test")
+
+
+def nobody_was_found(when: str) -> None:
     leaks = SCAN.taken()
-    assert not leaks, f"somebody can be recognised in {len(leaks)} lines, the first: {leaks[0][:500]}"
+    assert not leaks, f"somebody can be recognised in {len(leaks)} lines {when}, the first: {leaks[0][:500]}"

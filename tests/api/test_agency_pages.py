@@ -21,6 +21,7 @@ from api.origins import Origins
 from domain.patient import Identity
 from domain.tenant import Tenant
 from tests.living import OTHER, Town
+from tests.planted import HOOKS
 from tests.transports.small import served
 from tests.transports.talking import begun, talking
 
@@ -50,7 +51,7 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
 
     around = Middleware(Cors, origins=Origins(of_keys=of_keys), tenant_of=tenant_of)
     app = Starlette(routes=[Route("/graphql", answer, methods=["GET", "POST"])], middleware=[around])
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://t") as http:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://t", event_hooks=HOOKS) as http:
         yield http
 
 

@@ -13,6 +13,7 @@ from integrations.sandbox.identity import create_identity_provider
 from integrations.sandbox.identity_clients import APP, web_client
 from tests.living import BY_SCRIPT, OTHER, Client, Town, in_process, sign_in
 from tests.oidc.serving import MovableClock, query_of, served
+from tests.planted import HOOKS
 from tests.system.journey import Journey
 
 HOUSE = "http://127.0.0.1"
@@ -299,7 +300,9 @@ async def test_over_https_the_cookie_is_bound_to_its_host_and_never_plain(
         app = await build_app(town.settings(sqlite_filled_url, public_url=written, oidc_issuer=issuer))
         async with app.router.lifespan_context(app):
             transport = httpx2.ASGITransport(app)
-            async with httpx2.AsyncClient(transport=transport, base_url=house, headers=BY_SCRIPT) as http:
+            async with httpx2.AsyncClient(
+                transport=transport, base_url=house, headers=BY_SCRIPT, event_hooks=HOOKS
+            ) as http:
                 client = Client(http)
                 back = await begin(client, "kari", to=HOME)
                 assert parse_qs(urlsplit(back.headers["location"]).query)["code"]

@@ -24,6 +24,7 @@ from api.bootstrap import build_app
 from integrations.sandbox.people import PEOPLE
 from tests.living import BY_SCRIPT, Client, Town, until
 from tests.oidc.serving import CALLBACK, authorization, new_verifier, redeem
+from tests.planted import HOOKS
 
 PROVIDER = Path(__file__).parent / "certified"
 KARI = next(person for person in PEOPLE if person.login == "kari")
@@ -80,7 +81,7 @@ async def place(town: Town, database_url: str, folder: Path, **changes: Any) -> 
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        async with httpx2.AsyncClient(base_url=house, timeout=60, headers=BY_SCRIPT) as http:
+        async with httpx2.AsyncClient(base_url=house, timeout=60, headers=BY_SCRIPT, event_hooks=HOOKS) as http:
             yield Place(house, issuer, Client(http))
         server.should_exit = True
         await asyncio.to_thread(thread.join, 30)

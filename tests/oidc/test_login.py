@@ -19,6 +19,7 @@ from integrations.sandbox.identity import create_identity_provider
 from integrations.sandbox.people import PEOPLE
 from tests.oidc.hostile import HostileProvider, Misbehaviour, signed_with_the_public_key, unsigned
 from tests.oidc.serving import MovableClock, query_of, served
+from tests.planted import HOOKS
 
 HOUSE = "http://127.0.0.1:4712"
 SECRET = "demo-only-not-a-secret"
@@ -68,7 +69,7 @@ class Browser:
     """A browser at the house; the way to the provider and back is over real HTTP."""
 
     def __init__(self, app: Starlette) -> None:
-        self.house = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=HOUSE)
+        self.house = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=HOUSE, event_hooks=HOOKS)
         self.outside = httpx2.AsyncClient()
 
     async def to_the_provider(self, **asked: str) -> str:

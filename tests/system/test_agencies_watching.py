@@ -21,6 +21,7 @@ from tests.agencies import TENANT, minted, revoked
 from tests.api.searching import search_for
 from tests.databases import raw
 from tests.living import Client, Town, over_http, running
+from tests.planted import SCAN
 from tests.system.watching import PATIENCE, SLOTS
 
 SOON = {"recheck_seconds": 0.2, "api_key_seconds": 0.2}
@@ -39,7 +40,9 @@ async def open_socket(
 
 async def next_of(socket: ClientConnection, kind: str) -> dict[str, Any]:
     async with asyncio.timeout(PATIENCE):
-        message: dict[str, Any] = json.loads(await socket.recv())
+        text = await socket.recv()
+    SCAN.heard(text)
+    message: dict[str, Any] = json.loads(text)
     assert message["type"] == kind, message
     return message
 
@@ -48,8 +51,9 @@ async def closing_code(socket: ClientConnection) -> int | None:
     async with asyncio.timeout(PATIENCE):
         try:
             while True:
-                await socket.recv()
+                SCAN.heard(await socket.recv())
         except ConnectionClosed as closed:
+            SCAN.look("the reason of a closing", closed.rcvd.reason if closed.rcvd else "")
             return closed.rcvd.code if closed.rcvd else None
 
 

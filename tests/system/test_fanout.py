@@ -18,6 +18,7 @@ from api.settings import Settings
 from tests.api.searching import search_for
 from tests.api.test_counts import statements
 from tests.living import Client, Town, over_http, sign_in, until
+from tests.planted import HOOKS
 from tests.system.journey import Journey
 from tests.system.test_news_out import QUIET, RELEASE, is_gone
 from tests.system.watching import SLOTS, Screen, watching
@@ -180,7 +181,7 @@ async def abandon(url: str, search: dict[str, Any], how: int, number: int) -> No
         writer.transport.abort()
         return
     if how == 1:  # as events, cut off after the first bytes
-        async with httpx2.AsyncClient(base_url=url, timeout=60) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=60, event_hooks=HOOKS) as http:
             body = {"query": SLOTS, "variables": {"search": own}}
             async with http.stream("POST", "/graphql", json=body, headers={"Accept": "text/event-stream"}) as answer:
                 async for _ in answer.aiter_raw():

@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from api.signing import from_text
 from tests.living import Town
+from tests.planted import SCAN
 from tests.sandbox.conftest import Installation
 
 PATIENCE = 120.0
@@ -38,7 +39,9 @@ class Screen:
 
     async def message(self) -> dict[str, Any]:
         async with asyncio.timeout(PATIENCE):
-            message: dict[str, Any] = json.loads(await self.socket.recv())
+            text = await self.socket.recv()
+        SCAN.heard(text)
+        message: dict[str, Any] = json.loads(text)
         return message
 
     async def next(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.planted import SCAN
+
 PATIENCE = 60
 """Seconds; far beyond what anything takes."""
 
@@ -26,6 +28,7 @@ class Talk:
         async with asyncio.timeout(PATIENCE):
             text = await self.socket.recv()
         assert isinstance(text, str), "a binary frame"
+        SCAN.heard(text)
         return json.loads(text)
 
     async def begin(self, **payload: Any) -> None:
@@ -48,9 +51,10 @@ class Talk:
         try:
             async with asyncio.timeout(PATIENCE):
                 while True:
-                    await self.socket.recv()
+                    SCAN.heard(await self.socket.recv())
         except ConnectionClosed as closed:
             assert closed.rcvd, "lost without a close frame"
+            SCAN.look("the reason of a closing", closed.rcvd.reason)
             return closed.rcvd.code, closed.rcvd.reason
 
     async def lives(self) -> bool:

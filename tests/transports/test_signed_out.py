@@ -17,6 +17,7 @@ from domain.tenant import Tenant
 from integrations.sandbox.people import PEOPLE
 from tests.living import BY_SCRIPT, Town, sign_in
 from tests.oidc.serving import MovableClock
+from tests.planted import HOOKS
 from tests.transports.small import served
 from tests.transports.talking import Talk, talking
 
@@ -116,7 +117,7 @@ async def test_a_stream_of_events_ends_within_the_bound(
     town: Town, sqlite_filled_url: str, clock: MovableClock
 ) -> None:
     """Also where it is looked at more often than it says that it is alive."""
-    async with place(town, sqlite_filled_url, clock) as here, httpx2.AsyncClient(timeout=8) as http:
+    async with place(town, sqlite_filled_url, clock) as here, httpx2.AsyncClient(timeout=8, event_hooks=HOOKS) as http:
         events = {"Accept": "text/event-stream", **here.cookie, **BY_SCRIPT}
         url, asked = f"http://{here.address}/graphql", {"query": NEWS}
         async with http.stream("POST", url, json=asked, headers=events) as answer:

@@ -13,6 +13,7 @@ import pytest
 from api import serving
 from api.sse import StreamRules
 from tests.living import BY_SCRIPT
+from tests.planted import HOOKS
 from tests.transports.small import OPEN, SECRET, Running, running
 from tests.transports.test_websocket_ends import Session, held_up, results_of
 
@@ -32,7 +33,7 @@ def api() -> Iterator[Running]:
 
 
 async def post(api: Running, query: str, accept: str | None = EVENTS, **headers: str) -> httpx2.Response:
-    async with httpx2.AsyncClient(timeout=60) as http:
+    async with httpx2.AsyncClient(timeout=60, event_hooks=HOOKS) as http:
         if accept is None:
             http.headers.pop("accept")
         else:
@@ -41,7 +42,7 @@ async def post(api: Running, query: str, accept: str | None = EVENTS, **headers:
 
 
 async def get(api: Running, query: str, accept: str) -> httpx2.Response:
-    async with httpx2.AsyncClient(timeout=60) as http:
+    async with httpx2.AsyncClient(timeout=60, event_hooks=HOOKS) as http:
         return await http.get(api.http, params={"query": query}, headers={"Accept": accept, **BY_SCRIPT})
 
 
@@ -61,7 +62,7 @@ def events(answer: httpx2.Response) -> list[Any]:
 @asynccontextmanager
 async def streaming(api: Running, query: str) -> AsyncIterator[AsyncIterator[str]]:
     async with (
-        httpx2.AsyncClient(timeout=60) as http,
+        httpx2.AsyncClient(timeout=60, event_hooks=HOOKS) as http,
         http.stream("POST", api.http, json={"query": query}, headers={"Accept": EVENTS}) as answer,
     ):
         assert answer.status_code == 200
@@ -146,7 +147,7 @@ async def test_an_error_on_the_way_is_masked_and_completes(api: Running) -> None
 
 @pytest.mark.parametrize("body", [b"{", b"1", b"[]", b'{"query": 1}'])
 async def test_a_body_that_is_no_request_is_refused_in_json(api: Running, body: bytes) -> None:
-    async with httpx2.AsyncClient(timeout=60) as http:
+    async with httpx2.AsyncClient(timeout=60, event_hooks=HOOKS) as http:
         headers = {"Accept": EVENTS, "Content-Type": "application/json"}
         answer = await http.post(api.http, content=body, headers=headers)
     assert (answer.status_code, code_of(answer)) == (400, "BAD_USER_INPUT")

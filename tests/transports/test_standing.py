@@ -18,6 +18,7 @@ from domain.usecases.sign_in import IDLE
 from tests.api.test_counts import statements
 from tests.living import BY_SCRIPT, Town, sign_in, until
 from tests.oidc.serving import MovableClock
+from tests.planted import HOOKS
 from tests.transports.small import running, served
 from tests.transports.talking import begun, talking
 
@@ -141,7 +142,7 @@ async def test_a_stream_of_events_is_looked_at_when_it_is_opened() -> None:
 
     with running(events=StreamRules(heartbeat=3600, recheck=3600, still=still)) as api:
         async with (
-            httpx2.AsyncClient(timeout=60) as http,
+            httpx2.AsyncClient(timeout=60, event_hooks=HOOKS) as http,
             http.stream("POST", api.http, json={"query": FOREVER}, headers={"Accept": "text/event-stream"}),
         ):
             await until(is_looked_at, 30)
