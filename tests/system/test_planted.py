@@ -1,15 +1,23 @@
 """What is planted through every door is in no log, metric or error; without the scrubber it would be."""
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from api.app import create_app
 from api.bootstrap import open_house
@@ -20,19 +28,11 @@ from tests.fhir.conftest import KARI, NOW, PATIENCE
 from tests.fhir.scripted import endpoint_at, scripted
 from tests.fhir.test_ihe import appointment, bundle, refusal
 from tests.fhir.test_visits import visit_of
-from tests.living import Client, Town, in_process, running
-from tests.planted import PEOPLE, Scan, pattern_of
+from tests.living import BY_SCRIPT, ROOT, Town, in_process, running
+from tests.planted import HOOKS, PEOPLE, Scan, pattern_of
+from tests.system.doors import ALL, DOORS, KNOWN, OPERATIONS, PAYLOADS, PLANTED, TEXT, Careless, text_of
 from tests.transports.small import served
-from tests.transports.talking import talking
-
-JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmVk"
-PLANTED = (
-    *("13116900216", "197010632391", "701063-2391", "131169 00216", "planted.person@post.example", "+4793331722"),
-    *(JWT, "itb_live_pl4nt3d0_0123456789abcdefghij", "f00dbabef00dbabe"),
-)
-TEXT = " ".join((*PLANTED[:6], JWT, PLANTED[7], f"__Host-sid={PLANTED[8]}"))
-KNOWN = pattern_of(PLANTED)
-READ = "{ clinics(first: 1) { nodes { name } } }"
+from tests.transports.talking import begun, talking
 
 Logs = tuple[Scan, Scan]
 
@@ -98,66 +98,93 @@ async def test_what_a_record_system_answers(logs: Logs) -> None:
     assert [each.leaks for each in logs] == [[], []]
 
 
-HEADERS = {
-    "Authorization": f"Bearer {JWT}",
-    "Cookie": f"__Host-sid={PLANTED[8]}; sid={PLANTED[8]}",
-    "X-Request-Id": PLANTED[0],
-    "User-Agent": PLANTED[4],
-    "X-Tenant": PLANTED[1],
-    "Accept-Language": PLANTED[0],
-    "Referer": f"https://planted.example/?nin={PLANTED[0]}",
-    "traceparent": PLANTED[0],
-}
-
-Knock = Callable[[httpx2.AsyncClient], Awaitable[httpx2.Response]]
-DOORS: dict[str, Knock] = {
-    "headers": lambda http: http.post("/graphql", json={"query": READ}, headers=HEADERS),
-    "each header": lambda http: http.post("/graphql", json={"query": READ}, headers={"Authorization": f"Basic {JWT}"}),
-    "another tenant": lambda http: http.post("/graphql", json={"query": READ}, headers={"X-Tenant": PLANTED[0]}),
-    "a query in the address": lambda http: http.get(f"/graphql?query={quote(READ)}&variables={quote(TEXT)}"),
-    "a body that is no JSON": lambda http: http.post("/graphql", content=TEXT.encode()),
-    "a login that failed": lambda http: http.get(
-        f"/login/callback?error=access_denied&error_description={quote(TEXT)}&state={quote(TEXT)}"
-    ),
-    "an unknown provider": lambda http: http.get(f"/login/{quote(PLANTED[0])}?returnTo={quote(TEXT)}"),
-    "a foreign page to go back to": lambda http: http.get(f"/login/bankid-no?returnTo=https://x.example/{PLANTED[0]}"),
-    "a webhook": lambda http: http.post(f"/webhooks/ehr/{PLANTED[0]}/{PLANTED[1]}", content=TEXT.encode()),
-    "an unknown path": lambda http: http.get(f"/{PLANTED[0]}?{quote(TEXT)}"),
-    "a calendar": lambda http: http.get(f"/calendar/{JWT}.ics"),
-}
+@asynccontextmanager
+async def at_the_door(app: ASGIApp) -> AsyncIterator[httpx2.AsyncClient]:
+    """Whoever knocks has what a page's script sends along, so that a cookie counts."""
+    around = httpx2.ASGITransport(app)  # type: ignore[arg-type]
+    async with httpx2.AsyncClient(
+        transport=around, base_url="http://127.0.0.1", headers=BY_SCRIPT, timeout=60, event_hooks=HOOKS
+    ) as http:
+        yield http
 
 
 @asynccontextmanager
-async def at_the_door(town: Town, url: str) -> AsyncIterator[Client]:
-    async with in_process(town.settings(url)) as (client, _):
-        yield client
+async def an_app(town: Town, url: str) -> AsyncIterator[Starlette]:
+    async with in_process(town.settings(url)) as (_, app):
+        yield app
+
+
+def nothing_planted(answer: httpx2.Response) -> None:
+    assert not KNOWN.search(answer.text), answer.text
+    assert not KNOWN.search(str(answer.headers.raw))
 
 
 @pytest.mark.parametrize("door", DOORS)
 async def test_what_anybody_sends(logs: Logs, town: Town, sqlite_filled_url: str, door: str) -> None:
-    async with at_the_door(town, sqlite_filled_url) as client:
-        answer = await DOORS[door](client.http)
-        metrics = await client.http.get("/metrics")
-    assert not KNOWN.search(answer.text) and not KNOWN.search(answer.headers.get("location", ""))
-    assert metrics.status_code == 200 and not KNOWN.search(metrics.text)
-    assert [each.leaks for each in logs] == [[], []]
+    knock, status = DOORS[door]
+    async with an_app(town, sqlite_filled_url) as app:
+        async with at_the_door(app) as http:
+            answer, metrics = await knock(http), await http.get("/metrics")
+        assert answer.status_code == status, answer.text
+        nothing_planted(answer)
+        assert metrics.status_code == 200 and not KNOWN.search(metrics.text)
+        assert [each.leaks for each in logs] == [[], []]
+        async with at_the_door(Careless(app)) as http:
+            await knock(http)
+    found_only_without_the_scrubber(logs)
 
 
-async def test_what_comes_over_a_websocket(logs: Logs, town: Town, sqlite_filled_url: str) -> None:
-    """Whoever knows no better puts it into the address, which uvicorn tells when it lets somebody in."""
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("asked", OPERATIONS)
+async def test_what_an_operation_holds(logs: Logs, town: Town, sqlite_filled_url: str, asked: str, accept: str) -> None:
+    async with an_app(town, sqlite_filled_url) as app:
+        async with at_the_door(app) as http:
+            answer = await http.post("/graphql", json=OPERATIONS[asked], headers={"Accept": accept})
+        assert '"errors":[{' in answer.text and "INTERNAL_SERVER_ERROR" not in answer.text
+        nothing_planted(answer)
+        assert [each.leaks for each in logs] == [[], []]
+        async with at_the_door(Careless(app)) as http:
+            await http.post("/graphql", json=OPERATIONS[asked], headers={"Accept": accept})
+    found_only_without_the_scrubber(logs)
+
+
+async def test_what_an_operation_holds_over_a_websocket(logs: Logs, town: Town, sqlite_filled_url: str) -> None:
+    house = open_house(town.settings(sqlite_filled_url))
+    with served(Careless(create_app(house, []))) as (address, _, _):
+        async with begun(f"ws://{address}/graphql") as talk:
+            for asked, operation in OPERATIONS.items():
+                logs[1].taken()
+                await talk.say({"id": asked, "type": "subscribe", "payload": operation})
+                told = await talk.hear()
+                while told["type"] == "complete":
+                    told = await talk.hear()
+                assert (told["id"] == asked and "errors" in told["payload"]) or told["type"] == "error", told
+                assert not KNOWN.search(text_of(told)), told
+                found_only_without_the_scrubber(logs)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+async def test_what_opens_a_websocket(logs: Logs, town: Town, sqlite_filled_url: str, payload: str) -> None:
+    """Whoever knows no better puts it into the address as well, which uvicorn tells when it lets somebody in."""
     house = open_house(town.settings(sqlite_filled_url, log_level="info"))
-    app: Starlette = create_app(house, [])
-    with served(app) as (address, _, _):
+    with served(Careless(create_app(house, []))) as (address, _, _):
         logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # as `serve` has it; tests serve without a word
-        for payload in ({"Authorization": f"Bearer {JWT}"}, {"X-Tenant": PLANTED[0]}):
-            async with talking(f"ws://{address}/graphql?nin={PLANTED[0]}&token={JWT}") as talk:
-                await talk.say({"type": "connection_init", "payload": payload})
-                code, reason = await talk.closed()
-                assert code in (4400, 4403) and not KNOWN.search(reason)
-        async with talking(f"ws://{address}/graphql") as talk:
-            await talk.begin()
-            await talk.say(TEXT)
-            assert not KNOWN.search((await talk.closed())[1])
+        async with talking(f"ws://{address}/graphql?{ALL}") as talk:
+            await talk.say({"type": "connection_init", "payload": PAYLOADS[payload]})
+            code, reason = await talk.closed()
+            assert code in (4400, 4403) and not KNOWN.search(reason)
+    found_only_without_the_scrubber(logs)
+    assert {"uvicorn.error", "careless"} <= {leak.split()[2].rstrip(":") for leak in logs[1].leaks}
+
+
+@pytest.mark.parametrize("said", [TEXT, {"type": TEXT}, {"id": [TEXT], "type": "subscribe"}, {"id": "1", TEXT: 1}])
+async def test_what_is_no_message(logs: Logs, town: Town, sqlite_filled_url: str, said: object) -> None:
+    house = open_house(town.settings(sqlite_filled_url))
+    with served(Careless(create_app(house, []))) as (address, _, _):
+        async with begun(f"ws://{address}/graphql") as talk:
+            await talk.say(said)
+            code, reason = await talk.closed()
+            assert code == 4400 and not KNOWN.search(reason)
     found_only_without_the_scrubber(logs)
 
 
@@ -168,12 +195,59 @@ async def test_what_a_process_of_its_own_writes(town: Town, sqlite_filled_url: s
     with running(settings, tmp_path / "stderr") as server:
         async with talking(f"{server.url.replace('http', 'ws')}/graphql?nin={number}") as talk:
             await talk.begin()
-        async with httpx2.AsyncClient(base_url=server.url, timeout=60) as http:
-            for knock in DOORS.values():
-                assert not KNOWN.search((await knock(http)).text)
+        async with httpx2.AsyncClient(base_url=server.url, timeout=60, headers=BY_SCRIPT, event_hooks=HOOKS) as http:
+            for knock, status in DOORS.values():
+                answer = await knock(http)
+                assert answer.status_code == status
+                nothing_planted(answer)
+            for operation in OPERATIONS.values():
+                nothing_planted(await http.post("/graphql", json=operation))
     written = (tmp_path / "stderr").read_text()
     assert "WebSocket" in written, "nothing was written that could have had it in it"
     assert not KNOWN.search(written) and str(number) not in written
+
+
+async def test_what_comes_as_an_event_or_over_a_websocket_is_looked_through(a_scan: Scan) -> None:
+    person = PEOPLE[0]
+    errors = [{"message": f"no {person.name}"}]
+    event = f"event: next\ndata: {json.dumps({'errors': errors})}\n\n".encode()
+
+    async def events(_: Request) -> StreamingResponse:
+        return StreamingResponse(iter([event[:40], event[40:]]), media_type="text/event-stream")
+
+    around = httpx2.ASGITransport(Starlette(routes=[Route("/", events)]))  # type: ignore[arg-type]
+    hooks: dict[str, list[Any]] = {"response": [a_scan.answer]}
+    async with httpx2.AsyncClient(transport=around, base_url="http://t", event_hooks=hooks) as http:
+        assert (await http.get("/")).content == event
+    assert len(a_scan.taken()) == 1
+    for message in ({"type": "next", "payload": {"errors": errors}}, {"type": "error", "payload": errors}):
+        a_scan.heard(json.dumps({"id": "1", **message}))
+        assert len(a_scan.taken()) == 1
+    a_scan.heard(json.dumps({"id": "1", "type": "next", "payload": {"data": {"name": person.name}}}))
+    assert a_scan.taken() == [], "what was asked for is no leak"
+
+
+LATE = """
+import logging, pytest
+
+@pytest.fixture(scope="session")
+def late():
+    yield
+    logging.getLogger("late").warning("sent to {name}")
+
+def test_nothing(late):
+    pass
+"""
+
+
+@pytest.mark.parametrize("name", ["nobody", PEOPLE[0].name])
+def test_what_is_logged_after_the_last_test_is_looked_through(tmp_path: Path, name: str) -> None:
+    (tmp_path / "test_late.py").write_text(LATE.format(name=name))
+    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.planted", "test_late.py"]
+    paths = {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(asked, cwd=tmp_path, env={**os.environ, **paths}, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if name == "nobody" else 1), done.stdout + done.stderr
+    assert name == "nobody" or "1 lines after the last test" in done.stdout
 
 
 def test_what_is_found_fails_the_test_it_happened_in(a_scan: Scan) -> None:
