@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from sqlalchemy import update
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from api.settings import Settings
+from api.settings_checks import LONGEST_KEY_SECONDS
 from domain.api_key import KeyText
 from domain.client import Scope
 from integrations.store.tables_clients import API_KEY
@@ -23,8 +25,9 @@ from tests.databases import raw
 from tests.living import Client, Town, over_http, running
 from tests.planted import SCAN
 from tests.system.watching import PATIENCE, SLOTS
+from tests.transports.bounds import SHORT, ends_soon, goes_on
 
-SOON = {"recheck_seconds": 0.2, "api_key_seconds": 0.2}
+SOON = {"recheck_seconds": SHORT, "api_key_seconds": SHORT}
 
 
 @asynccontextmanager
@@ -89,16 +92,30 @@ async def test_sockets_end_with_their_key(town: Town, sqlite_filled_url: str, tm
             for socket in (by_key, by_header, by_token, unnamed):
                 await watch(socket, search)
             await revoked(settings, lost)
-            assert await closing_code(by_key) == 4403
+            assert await ends_soon(server.url, closing_code(by_key)) == 4403
             await expired(settings, old)
-            assert await closing_code(by_header) == 4403
+            assert await ends_soon(server.url, closing_code(by_header)) == 4403
             await revoked(settings, tokens)
-            assert await closing_code(by_token) == 4403
+            assert await ends_soon(server.url, closing_code(by_token)) == 4403
             await unnamed.send(json.dumps({"type": "ping"}))
             await next_of(unnamed, "pong")
         for payload in ({"X-ApiKey": lost.text}, {"Authorization": f"Bearer {token}"}, {"X-ApiKey": "itb_typo"}):
             async with open_socket(server.url, payload) as socket:
                 assert await closing_code(socket) == 4403
+
+
+@pytest.mark.parametrize("slow", [{"recheck_seconds": 3600.0}, {"api_key_seconds": LONGEST_KEY_SECONDS}])
+async def test_how_soon_is_what_both_settings_say(
+    town: Town, sqlite_filled_url: str, tmp_path: Path, slow: dict[str, float]
+) -> None:
+    """The other side of the test above: nothing else closes the socket of a key that is revoked."""
+    settings = town.settings(sqlite_filled_url, **{**SOON, **slow})
+    key = await minted(settings)
+    with running(settings, tmp_path / "log") as server:
+        async with open_socket(server.url, {"X-ApiKey": key.text}) as socket:
+            await next_of(socket, "connection_ack")
+            await revoked(settings, key)
+            await goes_on(server.url, closing_code(socket))
 
 
 async def test_a_stream_of_events_ends_with_its_key(town: Town, sqlite_filled_url: str, tmp_path: Path) -> None:
@@ -109,23 +126,25 @@ async def test_a_stream_of_events_ends_with_its_key(town: Town, sqlite_filled_ur
             client.http.headers["X-ApiKey"] = key.text
             body = {"query": SLOTS, "variables": {"search": await search_for(client)}}
             asked = client.http.stream("POST", "/graphql", json=body, headers={"Accept": "text/event-stream"})
-            async with asked as answer, asyncio.timeout(PATIENCE):
-                told = await _until_it_ends(answer, settings, key)
+            async with asked as answer:
+                told = await _until_it_ends(answer, settings, key, server.url)
     assert "slotChanges" in told[0]
     assert "UNAUTHENTICATED" in told[-2] and "event: complete" in told[-1]
 
 
-async def _until_it_ends(answer: httpx2.Response, settings: Settings, key: KeyText) -> list[str]:
+async def _until_it_ends(answer: httpx2.Response, settings: Settings, key: KeyText, url: str) -> list[str]:
     """Every event; the key is revoked after the first one."""
+    parts = answer.aiter_text()
     seen = ""
-    async for text in answer.aiter_text():
-        if "slotChanges" not in seen and "slotChanges" in (seen := seen + text):
-            await revoked(settings, key)
-        elif "slotChanges" in seen:
-            seen += text
-        if "event: complete" in seen:
-            break
+    while "slotChanges" not in seen:
+        seen += await anext(parts)
+    await revoked(settings, key)
+    seen += await ends_soon(url, _rest_of(parts))
     return [event for event in seen.split("\n\n") if event.strip().strip(":").strip()]
+
+
+async def _rest_of(parts: AsyncIterator[str]) -> str:
+    return "".join([part async for part in parts])
 
 
 async def test_what_a_key_may_not_watch_is_refused_and_the_socket_stays(

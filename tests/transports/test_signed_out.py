@@ -1,5 +1,6 @@
-"""Whoever is signed out loses what they have open: a WebSocket closes with 4403, a stream of events ends."""
+"""Whoever is signed out or erased loses what they have open: a WebSocket closes with 4403, a stream of events ends."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,9 +16,11 @@ from domain.national_id import national_id
 from domain.patient import Identity, LogoutToken, ProviderLogin
 from domain.tenant import Tenant
 from integrations.sandbox.people import PEOPLE
-from tests.living import BY_SCRIPT, Town, sign_in
+from tests.api.test_own_data import ERASE
+from tests.living import BY_SCRIPT, Town, over_http, sign_in
 from tests.oidc.serving import MovableClock
 from tests.planted import HOOKS
+from tests.transports.bounds import SHORT, ends_soon, goes_on
 from tests.transports.small import served
 from tests.transports.talking import Talk, talking
 
@@ -41,10 +44,15 @@ class Place:
         self.house, self.tenant, self.address = house, tenant, address
         self.secret, self.actor = secret, actor
         self.cookie = {"Cookie": f"sid={secret}"}
+        self.url = f"http://{address}"
 
-    async def end(self, how: str) -> None:
+    async def end(self, how: str, signed_in: dict[str, str] | None = None) -> None:
         use = self.house.use
-        if how == "signed out":
+        if how == "erased":
+            async with over_http(self.url) as client:
+                client.http.headers.update(signed_in or self.cookie)
+                assert (await client(ERASE, input={"idempotencyKey": how}))["eraseMyData"]["erased"]
+        elif how == "signed out":
             await use.sign_out(self.tenant, self.secret, "r1")
         elif how == "signed out everywhere":
             await use.sign_out_everywhere(self.tenant, self.actor, UUID(self.actor.id))
@@ -56,8 +64,8 @@ class Place:
 
 
 @asynccontextmanager
-async def place(town: Town, url: str, clock: MovableClock) -> AsyncIterator[Place]:
-    house = open_house(town.settings(url, recheck_seconds=0.2))
+async def place(town: Town, url: str, clock: MovableClock, recheck: float = SHORT) -> AsyncIterator[Place]:
+    house = open_house(town.settings(url, recheck_seconds=recheck))
     tenant = await house.tenants.of(host="127.0.0.1", slug=None)
     today = clock.now().date()
     identity = Identity(
@@ -78,12 +86,16 @@ async def place(town: Town, url: str, clock: MovableClock) -> AsyncIterator[Plac
         yield Place(house, tenant, address, secret, actor)
 
 
+async def rest_of(parts: AsyncIterator[str]) -> str:
+    return "".join([part async for part in parts])
+
+
 async def is_there(talk: Talk) -> None:
     await talk.begin()
     assert (await talk.data(WHO))["viewer"]
 
 
-HOW = ["signed out", "signed out everywhere", "provider, by subject", "provider, by session"]
+HOW = ["signed out", "signed out everywhere", "provider, by subject", "provider, by session", "erased"]
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -96,10 +108,22 @@ async def test_a_socket_of_a_session_that_was_ended_is_closed(
     ):
         await is_there(talk)
         await here.end(how)
-        assert await talk.closed() == (4403, "Forbidden")
+        assert await ends_soon(here.url, talk.closed()) == (4403, "Forbidden")
 
 
-@pytest.mark.parametrize("how", ["signed out everywhere", "expired"])
+async def test_how_soon_is_what_the_setting_says(town: Town, sqlite_filled_url: str, clock: MovableClock) -> None:
+    """The other side of the tests above: it is the look that closes, and it comes when it is due."""
+    async with (
+        place(town, sqlite_filled_url, clock, recheck=3600) as here,
+        talking(f"ws://{here.address}/graphql", additional_headers=here.cookie) as talk,
+    ):
+        await is_there(talk)
+        await here.end("signed out")
+        await goes_on(here.url, talk.closed())
+        assert await talk.lives()
+
+
+@pytest.mark.parametrize("how", ["signed out everywhere", "erased", "expired"])
 async def test_a_socket_of_an_apps_token_is_closed(
     town: Town, sqlite_filled_url: str, clock: MovableClock, how: str
 ) -> None:
@@ -107,23 +131,24 @@ async def test_a_socket_of_an_apps_token_is_closed(
         bearer = {"Authorization": f"Bearer {await sign_in(town, 'kari')}"}
         async with talking(f"ws://{here.address}/graphql", additional_headers=bearer) as talk:
             await is_there(talk)
-            clock.ahead = timedelta(seconds=2) if how == "signed out everywhere" else timedelta(hours=2)
-            if how == "signed out everywhere":
-                await here.end(how)
-            assert await talk.closed() == (4403, "Forbidden")
+            clock.ahead = timedelta(hours=2) if how == "expired" else timedelta(seconds=2)
+            if how != "expired":
+                await here.end(how, bearer)
+            assert await ends_soon(here.url, talk.closed()) == (4403, "Forbidden")
 
 
 async def test_a_stream_of_events_ends_within_the_bound(
     town: Town, sqlite_filled_url: str, clock: MovableClock
 ) -> None:
     """Also where it is looked at more often than it says that it is alive."""
-    async with place(town, sqlite_filled_url, clock) as here, httpx2.AsyncClient(timeout=8, event_hooks=HOOKS) as http:
+    async with place(town, sqlite_filled_url, clock) as here, httpx2.AsyncClient(timeout=60, event_hooks=HOOKS) as http:
         events = {"Accept": "text/event-stream", **here.cookie, **BY_SCRIPT}
         url, asked = f"http://{here.address}/graphql", {"query": NEWS}
         async with http.stream("POST", url, json=asked, headers=events) as answer:
-            heard = ""
-            async for part in answer.aiter_text():
-                if not heard:
-                    await here.end("signed out")
-                heard += part
+            parts = answer.aiter_text()
+            while "resync" not in await anext(parts):
+                continue
+            await goes_on(here.url, asyncio.sleep(3600))  # until it has been looked at: who was not there may stay
+            await here.end("signed out")
+            heard = await ends_soon(here.url, rest_of(parts))
         assert "UNAUTHENTICATED" in heard and heard.endswith("event: complete\ndata:\n\n")

@@ -19,6 +19,7 @@ from tests.api.test_counts import statements
 from tests.living import BY_SCRIPT, Town, sign_in, until
 from tests.oidc.serving import MovableClock
 from tests.planted import HOOKS
+from tests.transports.bounds import SHORT, ends_soon
 from tests.transports.small import running, served
 from tests.transports.talking import begun, talking
 
@@ -119,14 +120,14 @@ async def test_a_bearer_is_over_when_its_token_is(town: Town, sqlite_filled_url:
 async def test_a_socket_whose_session_ends_before_it_was_looked_at_again_is_closed(
     town: Town, sqlite_filled_url: str, clock: MovableClock
 ) -> None:
-    house = open_house(town.settings(sqlite_filled_url, recheck_seconds=1.0))
+    house = open_house(town.settings(sqlite_filled_url, recheck_seconds=SHORT))
     cookie = await session(house, clock)
     with served(create_app(house, [])) as (address, _, _):
         url = f"ws://{address}/graphql"
         async with talking(url, additional_headers=cookie) as talk, begun(url) as unnamed:
             await talk.begin()
             clock.ahead = IDLE + MINUTE
-            assert await talk.closed() == (4403, "Forbidden")
+            assert await ends_soon(f"http://{address}", talk.closed()) == (4403, "Forbidden")
             assert await unnamed.data(WHO) == {"viewer": None}
 
 
