@@ -50,6 +50,7 @@ class EventStream(Response):
         self._rules = rules
         self._stalled = False
         self._sending: asyncio.Task[None] | None = None
+        self._has_left: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def stop(self) -> None:
         """Without `complete`, so that the client comes back: to another server, when this one is told to end."""
@@ -76,6 +77,8 @@ class EventStream(Response):
         self.stop()
 
     async def _send_results(self, out: Outlet) -> None:
+        # Who is there before the first result is who has to be there later.
+        self._has_left.set_result(await has_ended(self._rules.still, self._context))
         await out.send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await out.send(_chunk(COMMENT))  # some clients do not believe that they are connected before the first byte
         try:
@@ -88,7 +91,7 @@ class EventStream(Response):
     async def _beat(self, out: Outlet) -> None:
         """Keeps proxies from taking silence for the end; ends when the client's session or key has."""
         pause, unseen, silent = min(self._rules.heartbeat, self._rules.recheck), 0.0, 0.0
-        has_left = await has_ended(self._rules.still, self._context)
+        has_left = await self._has_left
         while not has_left:
             await asyncio.sleep(pause)
             unseen, silent = unseen + pause, silent + pause

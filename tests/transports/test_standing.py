@@ -1,5 +1,6 @@
 """Who opened a connection has to be there later, and a page that is only left open keeps nobody signed in."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
@@ -16,7 +17,7 @@ from api.sse import StreamRules
 from domain.patient import Identity
 from domain.usecases.sign_in import IDLE
 from tests.api.test_counts import statements
-from tests.living import BY_SCRIPT, Town, sign_in, until
+from tests.living import BY_SCRIPT, Town, sign_in
 from tests.oidc.serving import MovableClock
 from tests.planted import HOOKS
 from tests.transports.bounds import SHORT, ends_soon
@@ -131,19 +132,18 @@ async def test_a_socket_whose_session_ends_before_it_was_looked_at_again_is_clos
             assert await unnamed.data(WHO) == {"viewer": None}
 
 
-async def test_a_stream_of_events_is_looked_at_when_it_is_opened() -> None:
+async def test_a_stream_of_events_is_looked_at_before_anything_is_sent() -> None:
+    """Else who leaves between the first result and the first look would pass for somebody who never was there."""
     looked: list[str] = []
 
     async def still(_: Context) -> bool:
+        await asyncio.sleep(0.3)
         looked.append("looked")
         return True
-
-    async def is_looked_at() -> bool:
-        return bool(looked)
 
     with running(events=StreamRules(heartbeat=3600, recheck=3600, still=still)) as api:
         async with (
             httpx2.AsyncClient(timeout=60, event_hooks=HOOKS) as http,
             http.stream("POST", api.http, json={"query": FOREVER}, headers={"Accept": "text/event-stream"}),
         ):
-            await until(is_looked_at, 30)
+            assert looked
