@@ -119,14 +119,14 @@ def origin_of(text: str) -> str:
 
 def told_keys(keys: Sequence[ApiKey], now: datetime) -> Iterator[str]:
     """A line for each; of the key itself its last four characters."""
-    head = ("KEY ID", "AGENCY", "KIND", "ENDS", "STATE", "LAST USED", "RATE", "SCOPES", "ORIGINS")
+    head = ("KEY ID", "AGENCY", "KIND", "ENDS", "STATE", "LAST USED", "PEPPER", "RATE", "SCOPES", "ORIGINS")
     yield from table(head, (_row(key, now) for key in keys))
 
 
 def _row(key: ApiKey, now: datetime) -> Sequence[str]:
     return (
         *(key.key_id, key.agency, key.kind.value, f"…{key.last_four}", _state(key, now)),
-        *(_minute(key.last_used_at) if key.last_used_at else "never", f"{key.rate_per_minute}/min"),
+        *(_minute(key.last_used_at) if key.last_used_at else "never", str(key.pepper), f"{key.rate_per_minute}/min"),
         *(" ".join(sorted(key.scopes)), " ".join(key.origins) or "any"),
     )
 

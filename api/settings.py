@@ -113,10 +113,15 @@ class Settings:
         15.0,
     )
     api_key_peppers: str = setting(
-        "`1:…,2:…`: secrets of at least 32 characters that API keys are kept under, the newest number for new ones. "
-        "Empty: one that follows from `ITB_SECRET`, as number 0 always does.",
+        "`1:…,2:…`: secrets of at least 32 characters that API keys are kept under. Every one of them reads. Empty: "
+        "one that follows from `ITB_SECRET`, as number 0 always does.",
         "",
         secret=True,
+    )
+    api_key_pepper: str = setting(
+        "The number of the pepper that keys are kept under from now on. Empty: the highest. Name the former one until "
+        "every process knows the new one.",
+        "",
     )
     token_key: int = setting(
         "The number of the key that signs system tokens; they follow from `ITB_SECRET`. One more makes a new one, and "
@@ -196,7 +201,7 @@ class Settings:
 
     def peppers(self) -> Peppers:
         """What API keys are kept under. Raises `PeppersInvalid`."""
-        return Peppers.read(self.secret, self.api_key_peppers)
+        return Peppers.read(self.secret, self.api_key_peppers, self.api_key_pepper)
 
     def timing(self) -> Timing:
         return Timing(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from api.master_keys import read_master_keys
-from domain.api_key import PeppersInvalid
+from domain.api_key import PepperMissing, PeppersInvalid
 from domain.origins import LOOPBACK, origin_of
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ def check(settings: "Settings") -> None:
         read_master_keys(settings.master_keys)
     except ValueError as why:
         raise SettingsInvalid(f"{PREFIX}MASTER_KEYS: {why}") from None
-    try:
-        settings.peppers()
-    except PeppersInvalid as wrong:
-        raise SettingsInvalid(f"{PREFIX}API_KEY_PEPPERS: {wrong}") from None
+    _check_peppers(settings)
     for proxy in filter(None, settings.trusted_proxies.split(",")):
         _check_proxy(proxy)
     _check_numbers(settings)
@@ -92,6 +89,15 @@ def _check_counts(settings: "Settings") -> None:
         raise SettingsInvalid(f"{PREFIX}STEP_UP_SECONDS: must be at most {LONGEST_STEP_UP}, which the schema promises")
     if settings.hold_cap_seconds < settings.hold_seconds:
         raise SettingsInvalid(f"{PREFIX}HOLD_CAP_SECONDS: must not be less than {PREFIX}HOLD_SECONDS")
+
+
+def _check_peppers(settings: "Settings") -> None:
+    try:
+        settings.peppers()
+    except PepperMissing as wrong:
+        raise SettingsInvalid(f"{PREFIX}API_KEY_PEPPER: {wrong}") from None
+    except PeppersInvalid as wrong:
+        raise SettingsInvalid(f"{PREFIX}API_KEY_PEPPERS: {wrong}") from None
 
 
 def _check_database(url: str) -> None:

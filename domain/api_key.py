@@ -44,6 +44,10 @@ class PeppersInvalid(ValueError):
     """The message says what is wrong, without the pepper."""
 
 
+class PepperMissing(PeppersInvalid):
+    """The one that new digests are to be made with is not among them."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class KeyText:
     """A key as its holder has it. Never printed but once, when it is made."""
@@ -121,16 +125,17 @@ class ApiKey:
 class Peppers:
     """Secrets outside the database, by version: who has only the database cannot try keys out.
 
-    The newest is for new digests. Version 0 is derived from the installation's secret, and is always there.
+    All of them read; `current`, the newest unless another is named, is for new digests. Version 0 is derived from the
+    installation's secret, and is always there.
     """
 
-    def __init__(self, secret: bytes, others: Mapping[int, bytes] | None = None) -> None:
+    def __init__(self, secret: bytes, others: Mapping[int, bytes] | None = None, current: int | None = None) -> None:
         self._peppers = {0: hmac.digest(secret, b"api-key-pepper", sha256), **(others or {})}
-        self.newest = max(self._peppers)
+        self.current = max(self._peppers) if current is None else current
 
     @classmethod
-    def read(cls, secret: str, written: str) -> "Peppers":
-        """From `1:…,2:…`. Raises `PeppersInvalid`."""
+    def read(cls, secret: str, written: str, current: str = "") -> "Peppers":
+        """From `1:…,2:…`, and the number of the current one. Raises `PeppersInvalid`."""
         others: dict[int, bytes] = {}
         for entry in filter(None, written.split(",")):
             version, colon, pepper = entry.partition(":")
@@ -141,11 +146,13 @@ class Peppers:
             if len(pepper) < SHORTEST_PEPPER:
                 raise PeppersInvalid(f"number {int(version)} must be at least {SHORTEST_PEPPER} characters long")
             others[int(version)] = pepper.encode()
-        return cls(secret.encode(), others)
+        if current not in ("", "0", *map(str, others)):
+            raise PepperMissing("must be the number of one of the peppers, or 0")
+        return cls(secret.encode(), others, int(current) if current else None)
 
     def digest(self, key: KeyText) -> tuple[int, bytes]:
-        """Under the newest pepper, with its version."""
-        return self.newest, self._digest(self.newest, key)
+        """Under the current pepper, with its version."""
+        return self.current, self._digest(self.current, key)
 
     def matches(self, key: KeyText, kept: ApiKey) -> bool:
         """In the same time wherever they differ. False, too, when the pepper is gone."""

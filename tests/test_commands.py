@@ -65,6 +65,7 @@ def closed() -> int:
         ("ITB_DATABASE_POOL", "0"),
         *(("ITB_API_KEY_SECONDS", value) for value in ("-1", "31", "nan")),
         *(("ITB_API_KEY_PEPPERS", value) for value in ("pepper", "1:short", f"0:{'a' * 32}")),
+        *(("ITB_API_KEY_PEPPER", value) for value in ("one", "1", "-1")),
         ("ITB_TOKEN_KEY", "0"),
         ("ITB_HOLDS_PER_ADDRESS", "0"),
         *(("ITB_DATABASE_URL", value) for value in ("mysql://db/itb", "itb.db", "postgresql://u@host:port/name")),

@@ -42,7 +42,7 @@ def test_a_key_is_made_replaced_revoked_and_listed(sqlite_filled_url: str) -> No
     assert head[0] == "KEY ID" and told.keys() == {first.key_id, second.key_id}
     assert told[first.key_id][:4] == ["fysio", "live", f"…{first.last_four}", "expires"]
     assert told[second.key_id][:4] == ["fysio", "live", f"…{second.last_four}", "revoked"]
-    assert all(row[-4:] == ["never", "7/min", find, "https://booking.example"] for row in told.values())
+    assert all(row[-5:] == ["never", "0", "7/min", find, "https://booking.example"] for row in told.values())
     assert first.text not in str(told) and second.text not in str(told)
 
 

@@ -104,7 +104,7 @@ class KnowClient:
         return found
 
     def _note(self, key: ApiKey, written: KeyText | None) -> None:
-        """Behind the request's back. A key that is kept under an older pepper is kept under the newest from now on."""
+        """Behind the request's back. A key under another pepper is kept under the current one from now on."""
         now, last = self.clock.now(), self._noted.get(key.key_id)
         if last is not None and now < last + NOTED_EVERY:
             return

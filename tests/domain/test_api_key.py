@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.api_key import ALPHABET, ApiKey, KeyKind, KeyMistyped, KeyText, Peppers, PeppersInvalid
+from domain.api_key import ALPHABET, ApiKey, KeyKind, KeyMistyped, KeyText, PepperMissing, Peppers, PeppersInvalid
 from domain.client import OWN_CLIENT, SYSTEM_SCOPES, Scope
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -93,10 +93,20 @@ def test_a_new_pepper_is_for_new_keys_and_the_old_one_for_old_ones() -> None:
     key = KeyText.new(KeyKind.LIVE)
     first = Peppers.read(SECRET, "")
     second = Peppers.read(SECRET, f"1:{'a' * 32},3:{'b' * 32}")
-    assert (first.newest, second.newest) == (0, 3)
+    assert (first.current, second.current) == (0, 3)
     assert second.matches(key, kept(key, first)) and second.matches(key, kept(key, second))
     assert not Peppers.read(SECRET, f"1:{'a' * 32}").matches(key, kept(key, second))
     assert not Peppers.read(SECRET, f"3:{'c' * 32}").matches(key, kept(key, second))
+
+
+def test_a_pepper_is_known_before_it_is_used() -> None:
+    key, both = KeyText.new(KeyKind.LIVE), f"1:{'a' * 32},2:{'b' * 32}"
+    knowing, using = Peppers.read(SECRET, both, "1"), Peppers.read(SECRET, both)
+    assert (knowing.current, using.current, Peppers.read(SECRET, both, "0").current) == (1, 2, 0)
+    assert kept(key, knowing).pepper == 1
+    assert knowing.matches(key, kept(key, using)) and using.matches(key, kept(key, knowing))
+    with pytest.raises(PepperMissing):
+        Peppers.read(SECRET, both, "3")
 
 
 @pytest.mark.parametrize(

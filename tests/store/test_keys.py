@@ -1,7 +1,9 @@
 """Agencies' keys in the database: made, found, replaced, revoked and noted, on both engines."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -257,6 +259,29 @@ async def test_a_key_under_an_old_pepper_is_kept_under_the_new_one_from_its_next
     assert row.pepper == 1
     assert await desk.opens(key, desk.process(peppers=newer))
     assert not await desk.opens(key, desk.process()), "the old pepper alone still opens it"
+
+
+SECOND = f"1:{'p' * 32},2:{'q' * 32}"
+ROLLOUTS = {
+    "the first": [Peppers.read(SECRET, *told) for told in (("",), (f"1:{'p' * 32}", "0"), (f"1:{'p' * 32}",))],
+    "another": [Peppers.read(SECRET, *told) for told in ((SECOND[:34],), (SECOND, "1"), (SECOND,), (SECOND[35:],))],
+}
+
+
+@pytest.mark.parametrize("steps", ROLLOUTS.values(), ids=ROLLOUTS)
+async def test_a_new_pepper_shuts_no_key_out_while_processes_of_two_steps_run(desk: Desk, steps: list[Peppers]) -> None:
+    """Whichever of the two makes a key or is asked for it first, and so moves it to its own pepper."""
+    keys = [await desk.key()]
+    for before, after in pairwise(steps):
+        for minting in (before, after):
+            desk.mint = replace(desk.mint, peppers=minting)
+            keys.append(await desk.key())
+            for peppers in (before, after, before, after):
+                desk.clock.on(minutes=2)
+                know = desk.process(peppers=peppers)
+                assert [await desk.opens(key, know) for key in keys] == [True] * len(keys)
+                await know.close()
+    assert {(await desk.row(key)).pepper for key in keys} == {steps[-1].current}
 
 
 async def test_a_token_dies_with_its_key(desk: Desk) -> None:
