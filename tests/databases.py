@@ -21,7 +21,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from integrations.store.engine import open_engine
@@ -170,6 +170,13 @@ async def raw(whose: str | AsyncEngine | StartSqlWork) -> AsyncIterator[AsyncCon
             await connection.commit()
     finally:
         await own.dispose()
+
+
+async def waits_for_a_lock(url: str) -> bool:
+    """Whether somebody in this PostgreSQL database waits for what somebody else keeps."""
+    mine = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with raw(url) as connection:
+        return bool((await connection.execute(text(mine))).scalar_one())
 
 
 def _known(url: str) -> str:

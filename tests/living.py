@@ -179,6 +179,12 @@ def filled_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def postgres_filled_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """For what only a database with many writers at once can get wrong."""
+    yield from databases._postgres_copy(request, request.getfixturevalue("filled_postgres"))
+
+
+@pytest.fixture
 def sqlite_filled_url(filled_sqlite: Path, tmp_path: Path) -> str:
     """For what is above the store, and so the same on both engines."""
     shutil.copyfile(filled_sqlite, tmp_path / "town.db")

@@ -99,15 +99,16 @@ class Bookings(Protocol):
         """
         ...
 
-    async def queue_for_patient(self, tenant_id: str, patient_id: UUID) -> None:
+    async def queue_for_patient(self, tenant_id: str, patient_id: UUID) -> bool:
         """Locks the patient until this work is done: what is held and booked for one patient is decided in turn.
 
+        False when there is none any more: erased before it was our turn.
         It comes before the lock of any booking, for whoever locks both: two orders would be a ring.
         """
         ...
 
     async def live_holds_of(self, tenant_id: str, patient_id: UUID, now: datetime) -> Sequence[Booking]:
-        """What the patient holds and has not lapsed, locked; the patient is locked first."""
+        """What the patient holds and has not lapsed, locked; the patient is locked by then."""
         ...
 
     async def anonymous_holds_at(

@@ -47,10 +47,14 @@ class AdoptBooking:
             raise await self._refused(own.booking, right.refusal)
 
     async def _adopt(self, booking: Booking) -> None:
-        """The patient is kept locked meanwhile, so that it is adopted once however often it is asked for."""
+        """The patient is kept locked meanwhile, so that it is adopted once however often it is asked for.
+
+        One who was erased while the record system was asked has no bookings any more.
+        """
         async with self.start_work(booking.tenant_id) as work:
             assert booking.patient_id is not None
-            await work.bookings.of_patient_in(booking.tenant_id, booking.patient_id, booking.slot.span)
+            if not await work.bookings.queue_for_patient(booking.tenant_id, booking.patient_id):
+                return
             if await work.bookings.get(booking.tenant_id, booking.id):
                 return
             await self._make_room(work, booking)

@@ -28,6 +28,7 @@ from domain.refusals import (
     HoldNotFound,
     IdempotencyKeyReused,
     InProgress,
+    NotFound,
     Refusal,
     RefusalCode,
     Refused,
@@ -144,7 +145,8 @@ class ConfirmBooking:
         )
         if known and known.input_hash != request.input_hash:
             raise Refused(IdempotencyKeyReused())
-        await work.bookings.queue_for_patient(tenant.id, patient.id)
+        if not await work.bookings.queue_for_patient(tenant.id, patient.id):
+            raise Refused(NotFound())  # erased by another of their windows meanwhile
         hold = await work.bookings.get(tenant.id, request.hold_id, lock=True)
         if hold is None or hold.moves_booking_id or hold.patient_id not in (None, patient.id) or _is_nobodys(hold):
             raise Refused(HoldNotFound())

@@ -9,7 +9,7 @@ from domain.audit import Actor
 from domain.booking import Booking, BookingStatus
 from domain.patient import Patient
 from domain.ports import BookingReads, Clock, StartWork, UnitOfWork
-from domain.refusals import HoldNotFound, Refused
+from domain.refusals import HoldNotFound, NotFound, Refused
 from domain.tenant import Tenant
 from domain.timing import Timing
 from domain.usecases.record import record
@@ -77,8 +77,10 @@ async def own_holds(
     """A visitor's live holds, locked: the signed-in patient's, and the one whose token was shown.
 
     Nobody else holds or confirms for that patient until this work is done. Raises `HoldNotFound` for a hold that is
-    somebody else's, or none.
+    somebody else's, or none; `NotFound` when the patient was erased by another of their windows meanwhile.
     """
+    if patient and not await work.bookings.queue_for_patient(tenant.id, patient.id):
+        raise Refused(NotFound())
     own = list(await work.bookings.live_holds_of(tenant.id, patient.id, now)) if patient else []
     if shown is None or any(each.id == shown for each in own):
         return own

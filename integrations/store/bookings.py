@@ -157,16 +157,16 @@ class SqlBookings:
         if saved.rowcount != 1:
             raise StaleBooking(booking.id)
 
-    async def queue_for_patient(self, tenant_id: str, patient_id: UUID) -> None:
+    async def queue_for_patient(self, tenant_id: str, patient_id: UUID) -> bool:
         # NO KEY UPDATE: keeps out every other such lock, but not the foreign keys of rows that name the patient.
-        await self._connection.execute(
+        found = await self._connection.execute(
             select(PATIENT.c.id)
             .where(PATIENT.c.tenant_id == tenant_id, PATIENT.c.id == patient_id)
             .with_for_update(key_share=True)
         )
+        return found.first() is not None
 
     async def live_holds_of(self, tenant_id: str, patient_id: UUID, now: datetime) -> Sequence[Booking]:
-        await self.queue_for_patient(tenant_id, patient_id)
         found = await self._connection.execute(
             select(BOOKING)
             .where(*_live_holds(tenant_id, now), C.patient_id == patient_id)

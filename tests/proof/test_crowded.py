@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from sqlalchemy import text
 
 from domain.booking import Booking, BookingStatus
 from domain.refusals import Refused
 from domain.usecases.moving import moved_to
 from domain.usecases.reconcile import Verdict
 from tests import databases
-from tests.databases import raw
+from tests.databases import waits_for_a_lock
 from tests.living import until
 from tests.proof.ground import Ground, Place
 
@@ -52,15 +51,6 @@ def test_many_confirmations_of_one_hold_never_wait_for_each_others_connections(c
     assert len(crowded.ground.numbered("ihe")[booking.id]) == 1
 
 
-async def waits_for_a_lock(place: Place) -> bool:
-    """Whether somebody in this database waits for a row that somebody else keeps."""
-    asked = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with raw(place.url) as connection:
-        return bool((await connection.execute(asked)).scalar_one())
-
-
 Writer = Callable[[Place, Booking, Booking], Awaitable[object]]
 
 
@@ -85,7 +75,7 @@ async def settled_against_a_repeat(place: Place, write: Writer) -> None:
     async with place.use.reconcile.start_work(place.tenant.id) as repeat:
         await repeat.bookings.get(place.tenant.id, booking.id, lock=True)
         settling = asyncio.ensure_future(write(place, *moved_to(moving[0], moving[1])))
-        await until(lambda: waits_for_a_lock(place))
+        await until(lambda: waits_for_a_lock(place.url))
         assert await repeat.bookings.get(place.tenant.id, hold.id, lock=True)
     await settling
     [known] = [each for each in await place.everything() if each.id == booking.id]

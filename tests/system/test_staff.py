@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,8 +24,7 @@ from domain.usecases.changing import ChangeRequest
 from domain.usecases.confirm_booking import ConfirmRequest
 from domain.usecases.take_hold import HoldRequest
 from integrations.store.engine import open_engine
-from tests import databases
-from tests.databases import raw
+from tests.databases import raw, waits_for_a_lock
 from tests.living import Town, fill, in_process, seeds, sign_in, until
 from tests.system.journey import Journey, apart
 from tests.system.test_journey import decoded
@@ -148,36 +147,20 @@ def why(refused: pytest.ExceptionInfo[Refused]) -> list[str]:
     return [str(getattr(no, "refusal", no.code)) for no in refused.value.refusals]
 
 
-@pytest.fixture
-def postgres_filled_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """For what only a database with many writers at once can get wrong."""
-    yield from databases._postgres_copy(request, request.getfixturevalue("filled_postgres"))
-
-
 @pytest.mark.parametrize("move", [False, True])
 async def test_who_confirms_or_moves_waits_for_the_patient_before_the_hold(
     town: Town, postgres_filled_url: str, move: bool
 ) -> None:
     """The other way round it would wait for a hold in another tab, which waits for it."""
-    engine = open_engine(postgres_filled_url)
-
-    async def waits() -> bool:
-        async with raw(engine) as connection:
-            mine = (
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return bool((await connection.execute(text(mine))).scalar_one())
-
     async with desk(town, postgres_filled_url, RuleValues()) as here:
         hold = await here.hold(here.times[0], KARI, moving_booking_id=here.booking.id if move else None)
         async with here.house.use.release_hold.start_work(here.tenant.id) as other_tab:
             await other_tab.bookings.queue_for_patient(here.tenant.id, here.patient.id)
             asked = here.move(hold, None, KARI) if move else here.confirm(hold, actor=KARI)
             asking = asyncio.create_task(asked)
-            await until(waits)
+            await until(lambda: waits_for_a_lock(postgres_filled_url))
             assert await other_tab.bookings.get(here.tenant.id, hold.id, lock=True)
         assert (await asking).status is BookingStatus.BOOKED
-    await engine.dispose()
 
 
 N, Y = RefusalCode.NOT_ENOUGH_NOTICE, RefusalCode.TOO_YOUNG

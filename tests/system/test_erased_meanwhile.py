@@ -1,0 +1,81 @@
+"""Who is erased by another of their windows books and holds nothing any more, and is told so."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from domain.booking import Booking, BookingStatus
+from domain.refusals import Refused
+from domain.rules import RuleValues
+from tests.databases import waits_for_a_lock
+from tests.living import Town, until
+from tests.system.test_staff import KARI, Desk, desk, why
+
+Act = Callable[[Desk, Booking], Awaitable[object]]
+
+
+async def confirm(here: Desk, shown: Booking) -> Booking:
+    return await here.confirm(shown, actor=KARI)
+
+
+async def hold_again(here: Desk, shown: Booking) -> Booking:
+    """The same time, kept longer and theirs from now on."""
+    return await here.hold(shown, KARI, replaces=shown.id)
+
+
+async def hold_another(here: Desk, shown: Booking) -> Booking:
+    return await here.hold(here.times[1], KARI, replaces=shown.id)
+
+
+async def shown_to(here: Desk) -> Booking:
+    """A hold that nobody has signed in with."""
+    nobody = replace(here, patient=None)
+    return await nobody.hold(here.times[0], KARI)
+
+
+async def kept(here: Desk, hold: Booking) -> Booking:
+    return (await here.house.reads.get(here.tenant.id, [hold.id]))[hold.id]
+
+
+@pytest.mark.parametrize("act", [confirm, hold_again, hold_another])
+async def test_a_hold_stays_as_it_was(town: Town, filled_url: str, act: Act) -> None:
+    async with desk(town, filled_url, RuleValues()) as here:
+        hold = await shown_to(here)
+        await here.house.use.erase_patient(here.tenant, KARI, here.patient)
+        with pytest.raises(Refused) as refused:
+            await act(here, hold)
+        assert why(refused) == ["NOT_FOUND"]
+        assert await kept(here, hold) == hold
+        await here.house.use.renew_hold(here.tenant, KARI, here.patient, hold.id)
+        assert await kept(here, hold) == hold
+        await here.house.use.release_hold(here.tenant, KARI, None, hold.id)
+
+
+async def test_a_visit_of_the_record_systems_is_not_taken_among_ours(town: Town, filled_url: str) -> None:
+    async with desk(town, filled_url, RuleValues()) as here:
+        visit = replace(
+            here.times[0], id=uuid4(), patient_id=here.patient.id, status=BookingStatus.BOOKED, ehr_id="A-9"
+        )
+        await here.house.use.erase_patient(here.tenant, KARI, here.patient)
+        await here.house.use.hold_slot.adopt._adopt(visit)
+        assert not await here.house.reads.get(here.tenant.id, [visit.id])
+
+
+async def test_who_waited_for_the_erasure_finds_nobody(town: Town, postgres_filled_url: str) -> None:
+    """Where many may write at once, it is the lock that the erasure holds."""
+    async with desk(town, postgres_filled_url, RuleValues()) as here:
+        hold = await shown_to(here)
+        async with here.house.use.release_hold.start_work(here.tenant.id) as erasing:
+            await erasing.bookings.queue_for_patient(here.tenant.id, here.patient.id)
+            asking = asyncio.create_task(here.confirm(hold, actor=KARI))
+            await until(lambda: waits_for_a_lock(postgres_filled_url))
+            await erasing.traces.erase(here.tenant.id, here.patient.id, datetime.now(UTC))
+            await erasing.commit()
+        with pytest.raises(Refused) as refused:
+            await asking
+        assert why(refused) == ["NOT_FOUND"]
+        assert await kept(here, hold) == hold
