@@ -38,6 +38,15 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 _GAP = r"[ ()./-]{0,3}"
+_CALLED = (
+    r"(?:(?:phone|telefon|tlf|mobil)[a-z_]{0,20}|\b(?:tel|sms)(?:_?(?:to|no|nr|number|nummer))?(?![a-z]))\d??"
+    r"(?:%[\da-f]{2}|(?:number|nummer|nr|no|is|er|är|was|var|to|till?|use|home|work|mobile|value)(?![a-z])|[^\w*]){0,24}"
+)
+"""A word that says that a phone number comes, and what may stand between, such as `tlf. nr: `."""
+_DIALLED = rf"(?!\d{{4}}-\d\d-\d\d|{_UUID})\d(?:{_GAP}\d){{7,14}}(?!\d)"
+_SPACE = r"(?:[ \xa0]|%20)"
+_GROUPED = rf"[2-9]\d(?:(?:{_SPACE}\d\d){{3}}|\d{_SPACE}\d\d{_SPACE}\d{{3}})"
+"""Eight digits as Norwegian phones are grouped, and as neither dates nor amounts are: `22 00 00 01`, `990 00 001`."""
 _WHOLE = (
     (("eyj",), _pattern(r"\beyJ[\w-]{5,}(?:\.[\w-]+)*\.?"), GONE),
     (("itb_",), _pattern(r"\bitb_(?:live|test)_\w+"), GONE),
@@ -50,11 +59,18 @@ _WHOLE = (
         rf"\1?{GONE}",
     ),
     (("@", "%40"), _pattern(r"[^\s\"'\\<>()\[\]{}|,:;=/@]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,9}[a-z]{2,}"), GONE),
+    (
+        ("phone", "tel", "tlf", "mobil", "sms"),
+        _pattern(rf"({_CALLED}){_DIALLED}(?:[^\w*]{{1,4}}{_DIALLED}){{0,9}}"),
+        rf"\1{GONE}",
+    ),
     (("+", "%2b", "00"), _pattern(rf"(?:\+|%2B|(?<![\w.:-])00(?=4[567]|35[48]))\d(?:{_GAP}\d){{7,14}}(?!\d)"), GONE),
     (("0",), _pattern(r"(?<![\w.:+-])0\d{1,3}[- ]\d{2,3}(?: ?\d\d){2}(?!\d)"), GONE),
+    ((" ", "\xa0", "%20"), _pattern(rf"{_APART}(?<!\d[.:-]){_GROUPED}(?!\d)"), GONE),
 )
 """What has to be there for a pattern to be tried, the pattern, and what is put in its place: tokens, API keys,
-credentials, sessions, cookies, queries of addresses, e-mail addresses, and phones as written in Norway and Sweden."""
+credentials, sessions, cookies, queries of addresses, e-mail addresses, and phones as written in Norway and Sweden.
+Eight digits in a row by themselves are left: ids and dates are written so, too."""
 
 
 def scrubbed(text: str) -> str:

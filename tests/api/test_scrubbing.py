@@ -17,6 +17,29 @@ PEOPLE = [
     *("197010632391", "19701063-2391", "701063-2391", "7010632391", "701063%2D2391", "191212121212", "121212+1212"),
     *("kari@example.org", "kari.o+x@post.example.no", "kari%40example.org"),
     *("+4790000001", "+47 900 00 001", "+46 (0)70-174 06 05", "0047 90 00 00 01", "070-174 06 05", "%2B4790000001"),
+    *(
+        "99 00 00 01",
+        "990 00 001",
+        "47 990 00 001",
+        "22 00 00 01,99 00 00 01",
+        "99\xa000\xa000\xa001",
+        "99%2000%2000%2001",
+    ),
+    *(
+        "tlf. 99000001",
+        "Telefon: 99000001",
+        "mobilnummer er 99000001",
+        "phone1=99000001",
+        "tel%3A%2099000001",
+        "tel 99 000001",
+    ),
+    *(
+        "{'system': 'phone', 'use': 'home', 'value': '99000001'}",
+        "SMS to 99000001",
+        "tel 22000001, 99000001",
+        "tlf99000001",
+    ),
+    *("Mobil 0799000001", "phone +47 22000001 / 99000001", "telefonen är 99000001", "phoneNumber: 4799000001"),
     *(JWT, f"Bearer {JWT}", "Bearer abc-123", "Basic a2FyaTpodXNo", "itb_live_ab12cd34_0123456789abcdef"),
     *("__Host-sid=f00ba7f00ba7", "sid=f00ba7f00ba7", "Set-Cookie: sid=f00; Path=/", "{'cookie': 'a=b; c=d'}"),
     *("https://ehr.example/fhir/Patient?identifier=kari", "/login/callback?code=abc&state=x"),
@@ -26,6 +49,9 @@ FRAMES = ["{}", "no answer for {}: HTTP 500", "'{}'", '{{"text": "{}"}}', "a\n{}
 KEPT = [
     *("13116900217", "00000000000", "12345678901234567890", "131169002160", "9e107d9d-3726-4b26-8c1d-13116900216a"),
     *("2026-11-24T19:26:00.123456+01:00", "2026-11-24 19:26:00+0100", "127.0.0.1:8000", "took 0.125 s", "42"),
+    *("99000001", "booking 99000001", "20261128", "phone of booking 99000001", "telling 99000001", "hotel 99000001"),
+    *("telefon 2026-11-24T19:26:00", "phone 11111111-2222-3333-4444-555555555555", "tel 4000004", "sms 16 of 20261128"),
+    *("28 11 2026", "12 500 000", "kr 99 000 001", "990 000 01", "22.33.44.55", "19:26 00 00 12", "4099 00 00 01 at"),
     *("/Appointment/ap:1", "HTTP 503", "booking 11111111-2222-3333-4444-555555555555", "what? nothing", "-1800"),
 ]
 
@@ -35,7 +61,7 @@ KEPT = [
 def test_what_is_somebodys_is_gone_however_it_is_written(private: str, frame: str) -> None:
     shown = scrubbed(frame.format(private))
     assert private not in shown and GONE in shown
-    for part in ("identifier=kari", "code=abc", "f00", "a=b", "abc-123"):
+    for part in ("identifier=kari", "code=abc", "f00", "a=b", "abc-123", "9000001", "00 01", "22"):
         assert part not in shown
 
 
