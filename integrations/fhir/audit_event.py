@@ -6,9 +6,10 @@ words in which staff gave a reason stay in our own trail.
 
 from collections.abc import Mapping
 from datetime import UTC
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.audit import ActorKind, AuditEntry
+from domain.booking import BookingStatus
 
 Resource = dict[str, Any]
 
@@ -21,22 +22,51 @@ OURS = "urn:itb"
 """Begins the systems of our own codes and identifiers: no server resolves them."""
 
 USER_AUTHENTICATION = ("110114", "User Authentication")
+SECURITY_ALERT = ("110113", "Security Alert")
 PATIENT_RECORD = ("110110", "Patient Record")
 EXPORT = ("110106", "Export")
 TRAIL_USED = ("110101", "Audit Log Used")
+LOGIN, LOGOUT = ("110122", "Login"), ("110123", "Logout")
+CREDENTIALS = ("110137", "User Security Attributes Changed")
 
-ACTIONS: Mapping[str, tuple[tuple[str, str], str]] = {
-    "patient.sign_in": (USER_AUTHENTICATION, "E"),
-    "patient.registered": (PATIENT_RECORD, "C"),
-    "patient.export": (EXPORT, "R"),
-    "patient.export_downloaded": (EXPORT, "R"),
-    "patient.erased": (PATIENT_RECORD, "D"),
-    "consent.given": (PATIENT_RECORD, "C"),
-    "audit.read": (TRAIL_USED, "R"),
-    "booking.hold": (PATIENT_RECORD, "C"),
-    "booking.adopted": (PATIENT_RECORD, "C"),
+
+class Kind(NamedTuple):
+    """What DICOM calls such an event (PS3.16, CID 400), and closer (CID 401, 403) where it says more than `action`.
+
+    `action`: it creates, reads, updates, deletes or executes (PS3.15, A.5.3).
+    """
+
+    type: tuple[str, str]
+    action: str
+    closer: tuple[str, str] | None = None
+
+
+UPDATE = Kind(PATIENT_RECORD, "U")
+CHANGES = (
+    *("cancel", "cancel_not_sent", "cancel_refused", "change_not_done", "confirm", "held_in_ehr", "pseudonymised"),
+    *("release", "renew", "reschedule", "reschedule_not_sent", "reschedule_refused", "rescheduled"),
+    *(status.lower() for status in BookingStatus),
+)
+
+ACTIONS: Mapping[str, Kind] = {
+    "patient.sign_in": Kind(USER_AUTHENTICATION, "E", LOGIN),
+    "patient.sign_out": Kind(USER_AUTHENTICATION, "E", LOGOUT),
+    "patient.registered": Kind(PATIENT_RECORD, "C"),
+    "patient.brought_up_to_date": UPDATE,
+    "patient.contact_details": UPDATE,
+    "patient.sign_in_linked": UPDATE,
+    "patient.export": Kind(EXPORT, "R"),
+    "patient.export_downloaded": Kind(EXPORT, "R"),
+    "patient.erased": Kind(PATIENT_RECORD, "D"),
+    "consent.given": Kind(PATIENT_RECORD, "C"),
+    "consent.withdrawn": UPDATE,
+    "audit.read": Kind(TRAIL_USED, "R"),
+    **dict.fromkeys(("api_key.minted", "api_key.rotated", "api_key.revoked"), Kind(SECURITY_ALERT, "E", CREDENTIALS)),
+    **{f"booking.{change}": UPDATE for change in CHANGES},
+    "booking.hold": Kind(PATIENT_RECORD, "C"),
+    "booking.adopted": Kind(PATIENT_RECORD, "C"),
 }
-"""What kind of event an action is, and whether it creates, reads, deletes or does something; others update."""
+"""Every action there is; one that another version wrote is told as an update."""
 
 AGENTS: Mapping[ActorKind, tuple[str, str, str, str]] = {
     ActorKind.PATIENT: (ROLE_CLASS, "PAT", "patient", "Patient"),
@@ -48,7 +78,12 @@ AGENTS: Mapping[ActorKind, tuple[str, str, str, str]] = {
 """Their role, and what kind of resource they would be."""
 
 PERSON, SYSTEM_OBJECT = ("1", "Person"), ("2", "System Object")
-PATIENT_ROLE, RESOURCE_ROLE = ("1", "Patient"), ("4", "Domain Resource")
+ROLES = {
+    "patient": ("1", "Patient"),
+    "api_key": ("13", "Security Resource"),
+    "audit": ("13", "Security Resource"),
+}
+RESOURCE_ROLE = ("4", "Domain Resource")
 
 IN_WORDS = ("reason",)
 """Details that somebody typed."""
@@ -56,13 +91,14 @@ IN_WORDS = ("reason",)
 
 def audit_event(entry: AuditEntry) -> Resource:
     """One line of the trail as one resource. What was refused leaves no line: every outcome is a success."""
-    kind, action = ACTIONS.get(entry.action, (PATIENT_RECORD, "U"))
+    kind = ACTIONS.get(entry.action, UPDATE)
+    closer = [_coding(DICOM, *kind.closer)] if kind.closer else []
     return {
         "resourceType": "AuditEvent",
         "id": str(entry.id),
-        "type": _coding(DICOM, *kind),
-        "subtype": [_coding(f"{OURS}:audit-action", entry.action, entry.action)],
-        "action": action,
+        "type": _coding(DICOM, *kind.type),
+        "subtype": [_coding(f"{OURS}:audit-action", entry.action, entry.action), *closer],
+        "action": kind.action,
         "recorded": entry.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "outcome": "0",
         "agent": [_agent(entry)],
@@ -94,7 +130,7 @@ def _entity(entry: AuditEntry) -> Resource:
     entity: Resource = {
         "what": {"identifier": _identifier(entry.target, str(entry.target_id))},
         "type": _coding(ENTITY_TYPE, *(PERSON if is_person else SYSTEM_OBJECT)),
-        "role": _coding(OBJECT_ROLE, *(PATIENT_ROLE if is_person else RESOURCE_ROLE)),
+        "role": _coding(OBJECT_ROLE, *ROLES.get(entry.target, RESOURCE_ROLE)),
     }
     if details:
         entity["detail"] = [{"type": name, "valueString": value} for name, value in sorted(details.items())]

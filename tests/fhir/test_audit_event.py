@@ -1,15 +1,20 @@
 """Lines of the audit trail as AuditEvents: what R4 requires is there, from its own value sets, and nobody is named."""
 
+import ast
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from domain.audit import Actor, ActorKind, AuditEntry
+from domain.booking import BookingStatus
 from integrations.fhir.audit_event import ACTIONS, audit_event
+from integrations.store.every_table import metadata
 
+ROOT = Path(__file__).parents[2]
 AT = datetime(2026, 3, 2, 9, 30, 15, 123456, tzinfo=UTC)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
@@ -36,7 +41,8 @@ ELEMENTS = {
 """Those of R4's definition that we use: an element of any other name would not be known there."""
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
-TYPES = {(DCM, code) for code in ("110101", "110106", "110110", "110114")}
+TYPES = {(DCM, code) for code in ("110101", "110106", "110110", "110113", "110114")}
+SUBTYPES = {(DCM, str(code)) for code in range(110120, 110148)}
 ROLES = {
     *(("http://terminology.hl7.org/CodeSystem/v3-RoleClass", code) for code in ("PAT", "EMP", "AGNT")),
     (DCM, "110150"),
@@ -81,7 +87,7 @@ def check(event: dict[str, Any]) -> None:
     assert event["resourceType"] == "AuditEvent" and ID.fullmatch(event["id"])
     coded(event["type"], TYPES)
     for subtype in event["subtype"]:
-        coded(subtype)
+        coded(subtype, SUBTYPES if subtype["system"] == DCM else None)
     assert event["action"] in {"C", "R", "U", "D", "E"}
     assert event["outcome"] in {"0", "4", "8", "12"}
     assert INSTANT.fullmatch(event["recorded"])
@@ -116,10 +122,60 @@ def test_whoever_did_it_the_event_is_as_r4_defines_it(kind: ActorKind, id: str |
 
 
 @pytest.mark.parametrize("action", [*ACTIONS, "booking.cancelled", "something.new"])
-@pytest.mark.parametrize("target", ["patient", "booking", "audit"])
+@pytest.mark.parametrize("target", ["patient", "booking", "audit", "api_key"])
 def test_whatever_was_done_the_event_is_as_r4_defines_it(action: str, target: str) -> None:
     entry = an_entry(action=action, target=target, details={"fields": "", "kind": "SMS"})
     check(audit_event(entry))
+
+
+NOT_ACTIONS = {
+    *("patient.national_id", "patient.person", "booking.sms_to", "booking.words", "erased_sign_in.digest"),
+    *(f"{column.table.name}.{column.name}" for table in metadata.sorted_tables for column in table.c),
+}
+"""Columns, and what sealed values are bound to, in modules that write the trail as well."""
+
+
+def written() -> set[str]:
+    """What modules that write the trail may write: each literal of the form, with every status put in."""
+    found: set[str] = set()
+    for layer in ("api", "domain", "integrations"):
+        for module in (ROOT / layer).rglob("*.py"):
+            text = module.read_text()
+            if module.name != "audit_event.py" and re.search(r"\b(AuditEntry|AUDIT|action)\b", text):
+                found |= {each for node in ast.walk(ast.parse(text)) for each in meant(node)}
+    return {each for each in found if re.fullmatch(r"[a-z_]+\.[a-z_]+", each)}
+
+
+def meant(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    if not isinstance(node, ast.JoinedStr):
+        return []
+    parts = [str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values]
+    return ["".join(parts).replace("{}", status.lower()) for status in BookingStatus]
+
+
+def test_every_action_that_is_written_has_its_kind() -> None:
+    assert written() - NOT_ACTIONS - ACTIONS.keys() == set()
+    assert ACTIONS.keys() - written() == set(), "nobody writes these"
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "closer"),
+    [
+        ("patient.sign_in", "User Authentication", "Login"),
+        ("patient.sign_out", "User Authentication", "Logout"),
+        ("api_key.minted", "Security Alert", "User Security Attributes Changed"),
+        ("api_key.rotated", "Security Alert", "User Security Attributes Changed"),
+        ("api_key.revoked", "Security Alert", "User Security Attributes Changed"),
+    ],
+)
+def test_who_gets_in_is_no_patients_record(action: str, kind: str, closer: str) -> None:
+    event = audit_event(an_entry(action=action, target=action.partition(".")[0]))
+    assert (event["type"]["display"], event["action"]) == (kind, "E")
+    assert [each["display"] for each in event["subtype"]] == [action, closer]
+    [entity] = event["entity"]
+    assert entity["role"]["display"] == ("Patient" if "patient" in action else "Security Resource")
 
 
 def test_what_an_event_says_is_what_the_line_said() -> None:
