@@ -35,7 +35,10 @@ MakeContext = Callable[[Request, Response, str], Awaitable[Context]]
 MOST_BYTES = 256 * 1024
 """Of a request's body; the longest sensible operation is a tenth of it."""
 
-STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "RATE_LIMITED": 429, "UPSTREAM_UNAVAILABLE": 503}
+STATUS = {
+    **{"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "STEP_UP_REQUIRED": 403},
+    **{"RATE_LIMITED": 429, "UPSTREAM_UNAVAILABLE": 503},
+}
 """HTTP statuses of refusals before anything is executed; the others are 400."""
 
 MAY_RUN = {

@@ -1,7 +1,7 @@
-"""Where a login may end: only at addresses that the tenant has listed."""
+"""Where a login begins, and where it may end: only at addresses that the tenant has listed."""
 
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from domain.tenant import Tenant
 
@@ -18,6 +18,12 @@ def return_to_allowed(tenant: Tenant, url: str) -> bool:
     if _UNSAFE.search(url) or not _says_what_it_means(url):
         return False
     return any(_goes_on_from(prefix, url) for prefix in tenant.return_to if prefix)
+
+
+def login_url(public_url: str, tenant: Tenant, provider_id: str, return_to: str, hold_token: str | None = None) -> str:
+    """Where a browser begins to sign in. `return_to` has been looked at; `hold_token` is of the hold to renew."""
+    query = {"tenant": tenant.slug, "returnTo": return_to, **({"holdToken": hold_token} if hold_token else {})}
+    return f"{public_url}/login/{provider_id}?{urlencode(query)}"
 
 
 def _goes_on_from(prefix: str, url: str) -> bool:

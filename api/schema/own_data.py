@@ -35,7 +35,8 @@ class RequestDataExportInput:
 class RequestDataExportPayload:
     download_url: URL | None = strawberry.field(
         default=None,
-        description="A JSON file, fetched by GET with the patient's own sign-in and by nobody else, for 24 hours.",
+        description="A JSON file, fetched by GET with the patient's own sign-in and by nobody else, for 24 hours. The "
+        "login must be as fresh as for asking: later it is 403, and a line for each way to sign in anew.",
     )
     errors: list[UserError] = strawberry.field(
         default_factory=list, description="Why nothing was prepared; empty when it was."
@@ -86,7 +87,7 @@ class OwnDataMutations:
             notes=[message("EXPORT_WITHOUT_RECORDS", context.languages)],
         )
         export = await context.use.prepare_export(context.tenant, await context.actor(), viewer.patient, request)
-        return RequestDataExportPayload(download_url=_url(context, export.id))
+        return RequestDataExportPayload(download_url=export_url(context, export.id))
 
     @strawberry.mutation(
         extensions=[Refusable(), ForPatients(FRESH_MINUTES), ForOwnFrontends()],
@@ -117,6 +118,6 @@ async def _visit_that_stands(booking: Booking, context: "Context") -> str:
     return message("LEFT_STANDING_AT", context.languages, when=when, clinic=clinic.name)
 
 
-def _url(context: "Context", id: UUID) -> URL:
+def export_url(context: "Context", id: UUID) -> URL:
     """It names nobody, and opens for nobody but who asked for it."""
     return URL(f"{context.public_url}/exports/{id}.json?tenant={context.tenant.slug}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import strawberry
 from strawberry.extensions import FieldExtension
@@ -12,6 +12,9 @@ from strawberry.types.field import StrawberryField
 from api.errors import StepUpRequired, Unauthenticated
 from api.schema.fields import Info
 from domain.usecases.sign_in import Viewer
+
+if TYPE_CHECKING:
+    from api.context import Context
 
 FRESH_MINUTES = 30
 """How old a login may be for what cannot be taken back; a setting may shorten it."""
@@ -45,10 +48,14 @@ class ForPatients(FieldExtension):
         if viewer is None:
             raise Unauthenticated()
         if self._max_age is not None:
-            age = info.context.clock.now() - viewer.authenticated_at
-            if age > min(self._max_age, info.context.step_up_after):
-                raise StepUpRequired()
+            check_fresh(info.context, viewer, self._max_age)
         return await next_(source, info, **arguments)
+
+
+def check_fresh(context: "Context", viewer: Viewer, max_age: timedelta = timedelta(minutes=FRESH_MINUTES)) -> None:
+    """Raises `StepUpRequired` for a login that is older, or older than the setting says."""
+    if context.clock.now() - viewer.authenticated_at > min(max_age, context.step_up_after):
+        raise StepUpRequired()
 
 
 async def signed_in(info: Info) -> Viewer:

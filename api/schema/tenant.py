@@ -1,13 +1,12 @@
 """The group of clinics that a request is for, and how it presents itself."""
 
 from typing import TYPE_CHECKING, Annotated, Optional
-from urllib.parse import urlencode
 from uuid import UUID, uuid5
 
 import strawberry
 
 from api.errors import BadInput
-from api.return_to import return_to_allowed
+from api.return_to import login_url, return_to_allowed
 from api.schema.allowed import owned
 from api.schema.fields import Info, described_enum
 from api.schema.ids import global_id
@@ -136,8 +135,7 @@ class IdentityProvider:
             raise BadInput("`returnTo` is not among the addresses that this tenant lets a login end at.")
         if hold_token and len(hold_token) > LONGEST_HOLD_TOKEN:
             raise BadInput("`holdToken` is not the token of a hold.")
-        query = {"tenant": tenant.slug, "returnTo": return_to, **({"holdToken": hold_token} if hold_token else {})}
-        return f"{info.context.public_url}/login/{self.id}?{urlencode(query)}"
+        return login_url(info.context.public_url, tenant, self.id, return_to, hold_token or None)
 
     @classmethod
     def of(cls, provider: ProviderEntity, context: "Context") -> "IdentityProvider":

@@ -4,12 +4,13 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
 
 from integrations.sandbox.identity import create_identity_provider
-from tests.api.test_login import HOME, LOGIN_URL, begin, house, log_in
+from tests.api.test_login import HOME, HOUSE, LOGIN_URL, begin, house, log_in
 from tests.api.test_own_data import ERASE, EXPORT
 from tests.living import Client, Town, sign_in
 from tests.oidc.serving import MovableClock, query_of, served
@@ -97,6 +98,52 @@ async def test_whoever_finds_a_page_left_open_neither_takes_the_patients_data_al
         clock.ahead = timedelta(minutes=29)
         [answer] = (await client(wish, token, input={"idempotencyKey": key()})).values()
         assert answer[granted] and answer["errors"] == []
+
+
+@pytest.mark.parametrize("how", ["cookie", "bearer"])
+async def test_the_file_of_ones_data_takes_a_fresh_login_and_shows_the_way_to_one(
+    town: Town, sqlite_filled_url: str, clock: MovableClock, how: str
+) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        token = await sign_in(town, "kari") if how == "bearer" else None
+        if token is None:
+            await log_in(client)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        url = (await client(EXPORT, token, input={"idempotencyKey": key()}))["requestDataExport"]["downloadUrl"]
+        clock.ahead = timedelta(minutes=15)
+        assert b"Kari" in (await client.http.get(url, headers=headers)).content
+        clock.ahead = timedelta(minutes=29)
+        await client("{ viewer { id } }", token)
+        clock.ahead = timedelta(minutes=31)
+        for address in (url, f"{HOUSE}/exports/{uuid4()}.json?tenant=nordhelse"):
+            told = await client.http.get(address, headers={**headers, "Accept-Language": "en"})
+            assert (told.status_code, told.headers["cache-control"]) == (403, "no-store")
+            code, *ways = told.text.splitlines()
+            assert code == "STEP_UP_REQUIRED: Sign in again to go on." and "Kari" not in told.text
+        [bank_id] = [line for line in ways if f": {HOUSE}/login/bankid-no?" in line]
+        assert bank_id.startswith("Norwegian BankID: ") and len(ways) > 1
+
+
+async def test_from_the_file_over_a_fresh_login_back_to_the_file(
+    town: Town, sqlite_filled_url: str, remembering: tuple[Remembering, str]
+) -> None:
+    memory, issuer = remembering
+    async with house(town, sqlite_filled_url, oidc_issuer=issuer) as (client, _):
+        await log_in(client)
+        url = (await client(EXPORT, input={"idempotencyKey": key()}))["requestDataExport"]["downloadUrl"]
+        memory.ago = 40 * 60
+        client.http.cookies.clear()
+        await log_in(client)
+        stale = await client.http.get(url)
+        assert stale.status_code == 403
+        way = next(line for line in stale.text.splitlines() if "/login/bankid-no?" in line).partition(": ")[2]
+        memory.ago = 0
+        began = await client.http.get(f"{way}&login_hint=kari")
+        async with httpx2.AsyncClient() as web:
+            back = await web.get(began.headers["location"])
+        again = await client.http.get(back.headers["location"])
+        assert again.headers["location"] == url
+        assert b"Kari" in (await client.http.get(url)).content
 
 
 async def test_a_setting_shortens_it(town: Town, sqlite_filled_url: str, clock: MovableClock) -> None:
