@@ -22,9 +22,10 @@ class Bearer(Protocol):
     async def identity(self, tenant: Tenant, token: str) -> Identity: ...
 
 
-def cookie_name(https: bool) -> str:
-    """`__Host-` binds a cookie to this host over https; HTTP clients drop such cookies over plain http."""
-    return "__Host-sid" if https else "sid"
+def cookie_name(https: bool, name: str = "sid") -> str:
+    """`__Host-` binds a cookie to this host over https, where it must have the path `/` and be Secure: no neighbouring
+    host can plant one. HTTP clients drop such cookies over plain http."""
+    return f"__Host-{name}" if https else name
 
 
 def forget_cookie(response: Response, *, https: bool) -> None:

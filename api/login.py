@@ -81,11 +81,11 @@ class Login:
         attempts = Middleware(
             SessionMiddleware,
             secret_key=self.secret,
-            session_cookie="login",
+            session_cookie=cookie_name(self.https, "login"),
             max_age=ATTEMPT_SECONDS,
             same_site="lax",
             https_only=self.https,
-            path="/login",
+            path="/",
         )
         finish = limited(self.finish, self.limits.login_comes_back)
         start = limited(self.start, self.limits.login)

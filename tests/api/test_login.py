@@ -1,5 +1,7 @@
 """A browser signs in: to the identity provider and back, with its held time, and not for longer than told."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -290,32 +292,57 @@ async def test_nobody_acts_for_one_tenant_at_the_host_of_another(town: Town, sql
         assert await name_of(client) == "Kari Testesen"
 
 
+@asynccontextmanager
+async def house_over_https(town: Town, url: str, written: str = "https://127.0.0.1") -> AsyncIterator[Client]:
+    house = "https://127.0.0.1"
+    with served(create_identity_provider(clients=(APP, web_client(f"{house}/")))) as issuer:
+        app = await build_app(town.settings(url, public_url=written, oidc_issuer=issuer))
+        async with app.router.lifespan_context(app):
+            transport = httpx2.ASGITransport(app)
+            asked: dict[str, Any] = {"headers": BY_SCRIPT, "event_hooks": HOOKS}
+            async with httpx2.AsyncClient(transport=transport, base_url=house, **asked) as http:
+                yield Client(http)
+
+
+def is_bound(answer: httpx2.Response, name: str) -> bool:
+    """As browsers want it of `__Host-`: else they drop the cookie. Lax, since the person comes back from elsewhere."""
+    [cookie] = [c for c in answer.headers.get_list("set-cookie") if f"{name}=" in c]
+    told = {part.strip().lower() for part in cookie.split(";")[1:]}
+    bound = {"secure", "httponly", "samesite=lax", "path=/"} <= told and not any(p.startswith("domain") for p in told)
+    return cookie.startswith(f"__Host-{name}=") and bound
+
+
 @pytest.mark.parametrize("written", ["https://127.0.0.1", "HTTPS://127.0.0.1/"])
 async def test_over_https_the_cookie_is_bound_to_its_host_and_never_plain(
     town: Town, sqlite_filled_url: str, written: str
 ) -> None:
     """No other setting has a say in it, so that a public URL with https and a plain cookie never meet."""
-    house = "https://127.0.0.1"
-    with served(create_identity_provider(clients=(APP, web_client(f"{house}/")))) as issuer:
-        app = await build_app(town.settings(sqlite_filled_url, public_url=written, oidc_issuer=issuer))
-        async with app.router.lifespan_context(app):
-            transport = httpx2.ASGITransport(app)
-            async with httpx2.AsyncClient(
-                transport=transport, base_url=house, headers=BY_SCRIPT, event_hooks=HOOKS
-            ) as http:
-                client = Client(http)
-                back = await begin(client, "kari", to=HOME)
-                assert parse_qs(urlsplit(back.headers["location"]).query)["code"]
-                answer = await http.get(back.headers["location"])
-                [cookie] = [c for c in answer.headers.get_list("set-cookie") if "sid=" in c]
-                assert cookie.startswith("__Host-sid=")
-                told = {part.strip().lower() for part in cookie.split(";")[1:]}
-                assert {"secure", "httponly", "samesite=lax", "path=/"} <= told
-                assert not any(part.startswith("domain") for part in told)
-                assert await name_of(client) == "Kari Testesen"
-                secret = http.cookies["__Host-sid"]
-                http.cookies.clear()
-                plain = await http.post(
-                    "/graphql", json={"query": VIEWER}, headers={"Cookie": f"sid={secret}", **BY_SCRIPT}
-                )
-                assert plain.json()["data"] == {"viewer": None}
+    async with house_over_https(town, sqlite_filled_url, written) as client:
+        back = await begin(client, "kari", to=HOME)
+        assert parse_qs(urlsplit(back.headers["location"]).query)["code"]
+        answer = await client.http.get(back.headers["location"])
+        assert is_bound(answer, "sid") and await name_of(client) == "Kari Testesen"
+        secret = client.http.cookies["__Host-sid"]
+        client.http.cookies.clear()
+        plain = await client.http.post(
+            "/graphql", json={"query": VIEWER}, headers={"Cookie": f"sid={secret}", **BY_SCRIPT}
+        )
+        assert plain.json()["data"] == {"viewer": None}
+
+
+async def test_over_https_so_is_the_cookie_of_logins_under_way_in_several_tabs(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    """A neighbouring host could else plant a login that it began itself, for somebody to come back with."""
+    async with house_over_https(town, sqlite_filled_url) as client:
+        url = (await client(LOGIN_URL, to=HOME, hold=None))["tenant"]["identityProviders"][0]["loginUrl"]
+        assert is_bound(await client.http.get(url), "login")
+        tabs = [await begin(client, login) for login in ("kari", "ola")]
+        planted = client.http.cookies["__Host-login"]
+        for tab, name in zip(tabs, ("Kari Testesen", "Ola Prøvemann"), strict=True):
+            assert (await client.http.get(tab.headers["location"])).headers["location"] == HOME
+            assert await name_of(client) == name
+        back = await begin(client, "kari")
+        client.http.cookies.clear()
+        answer = await client.http.get(back.headers["location"], headers={"Cookie": f"login={planted}"})
+        assert answer.status_code == 400 and not client.http.cookies
