@@ -30,7 +30,7 @@ from integrations.store.catalogue_rows import (
 from integrations.store.distance import nearest_first
 from integrations.store.engine import Reads
 from integrations.store.paging import Order, page_of, paged
-from integrations.store.tables import TENANT, TENANT_HOST
+from integrations.store.tables import TENANT
 from integrations.store.tables_catalogue import AREA, CLINIC, ENDPOINT, OFFER, PRACTITIONER, TREATMENT
 from integrations.store.tenant_rows import tenant_rows, tenants_of
 from integrations.store.types import AnyRow
@@ -45,16 +45,9 @@ class SqlCatalogue:
     def __init__(self, engine: AsyncEngine) -> None:
         self._reads = Reads(engine)
 
-    async def tenant(self, *, slug: str | None = None, host: str | None = None) -> Tenant | None:
-        statement = tenant_rows().where(TENANT.c.active)
-        if slug is not None:
-            statement = statement.where(TENANT.c.slug == slug)
-        if host is not None:
-            served = select(TENANT_HOST.c.tenant_id).where(TENANT_HOST.c.host == host.lower()).correlate(None)
-            statement = statement.where(TENANT.c.tenant_id.in_(served))
-        found = (
-            tenants_of(await self._reads.rows(EVERY_TENANT, statement)) if slug is not None or host is not None else []
-        )
+    async def tenant(self, *, slug: str) -> Tenant | None:
+        statement = tenant_rows().where(TENANT.c.active, TENANT.c.slug == slug)
+        found = tenants_of(await self._reads.rows(EVERY_TENANT, statement))
         return found[0] if found else None
 
     async def tenants(self) -> Sequence[Tenant]:

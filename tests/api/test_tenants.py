@@ -1,43 +1,75 @@
-"""Tenants are remembered for seconds; names that nobody has push nobody out."""
+"""Which tenant a request is for, and what it costs to find out."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from api.errors import BadInput
-from api.tenants import MOST_MISSES, TenantDirectory
-from integrations.store.catalogue import SqlCatalogue
-from integrations.store.engine import open_engine
+from tests.api.test_login import HOME
+from tests.living import OTHER, Town, in_process
+
+SLUG = "{ tenant { slug } }"
+PREFLIGHT = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
 
 
-@pytest.fixture
-def looks() -> Iterator[list[str]]:
-    """Every look into the table of tenants."""
+@contextmanager
+def look_ups(table: str) -> Iterator[list[str]]:
+    """Every statement of this process that reads it meanwhile."""
     seen: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "FROM tenant" in statement:
-            seen.append(statement)
+        text = " ".join(statement.split())
+        if f"FROM {table} " in text:
+            seen.append(text)
 
     event.listen(Engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
-async def test_invented_names_push_no_tenant_out_and_are_few(sqlite_filled_url: str, looks: list[str]) -> None:
-    engine = open_engine(sqlite_filled_url)
-    tenants = TenantDirectory(SqlCatalogue(engine))
-    known = await tenants.of(host=None, slug="nordhelse")
-    for number in range(MOST_MISSES + 5):
-        with pytest.raises(BadInput):
-            await tenants.of(host=None, slug=f"nobody-{number}")
-    asked = len(looks)
-    assert await tenants.of(host=None, slug="nordhelse") is known
-    with pytest.raises(BadInput):
-        await tenants.of(host=None, slug=f"nobody-{MOST_MISSES + 4}")
-    assert len(looks) == asked
-    assert len(tenants._missing) <= MOST_MISSES
-    await engine.dispose()
+async def test_names_that_somebody_invents_ask_the_database_for_nothing(town: Town, sqlite_filled_url: str) -> None:
+    async with in_process(town.settings(sqlite_filled_url)) as (client, _):
+
+        async def ask(**headers: str) -> int:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return (await client.http.post("/graphql", json={"query": SLUG}, headers=named)).status_code
+
+        assert await ask() == 200
+        with look_ups("tenant") as seen:
+            for n in range(20):
+                name = f"nobody-{n}"
+                assert (await client.http.options(f"/graphql?tenant={name}", headers=PREFLIGHT)).status_code == 204
+                assert (await client.http.get(f"/logout?tenant={name}&returnTo={HOME}")).status_code == 400
+                assert [await ask(X_Tenant=name), await ask(Host=f"{name}.example")] == [400, 400]
+            assert [await ask(), await ask(Host="annan.example")] == [200, 200]
+        assert seen == []
+
+
+async def test_all_tenants_are_read_once_however_many_ask(
+    town: Town, sqlite_filled_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with in_process(town.settings(sqlite_filled_url)) as (client, _):
+
+        async def slugs() -> list[str]:
+            named = [{"Host": host} for host in ("127.0.0.1", "annan.example", "ANNAN.example.:80")]
+            asked = (client.http.post("/graphql", json={"query": SLUG}, headers=headers) for headers in named * 5)
+            return [answer.json()["data"]["tenant"]["slug"] for answer in await asyncio.gather(*asked)]
+
+        with look_ups("tenant") as seen:
+            assert await slugs() == ["nordhelse", OTHER, OTHER] * 5
+        assert len(seen) == 1
+        monkeypatch.setattr("api.tenants.monotonic", later(11))
+        with look_ups("tenant") as seen:
+            assert await slugs() == ["nordhelse", OTHER, OTHER] * 5
+        assert len(seen) == 1
+
+
+def later(seconds: float) -> Any:
+    return lambda: monotonic() + seconds
