@@ -7,6 +7,7 @@ from functools import partial
 from starlette.requests import Request
 
 from api.errors import Forbidden, Unauthenticated
+from api.limits import Limits
 from api.tenants import TenantDirectory
 from domain.api_key import PREFIX
 from domain.client import OWN_CLIENT, Client
@@ -26,13 +27,15 @@ class Caller:
 
 
 class Callers:
-    def __init__(self, tenants: TenantDirectory, know: KnowClient) -> None:
+    def __init__(self, tenants: TenantDirectory, know: KnowClient, limits: Limits) -> None:
         self._tenants = tenants
         self._know = know
+        self._limits = limits
 
     async def __call__(self, request: Request) -> Caller:
         """Raises `BadInput` for no tenant, `Unauthenticated` for a key or token that is not valid, `Forbidden` for one
-        of another tenant, for another tenant's host and for a page that may not use it."""
+        of another tenant, for another tenant's host and for a page that may not use it; `RateLimited` for a key that
+        would have to be looked up, from where too many came that open nothing."""
         headers, query = request.headers, request.query_params  # links carry no header
         host, slug = headers.get("host"), headers.get("x-tenant") or query.get("tenant")
         if (credential := self._credential(request)) is None:
@@ -47,7 +50,7 @@ class Callers:
         return await self._named(key, request, slug)
 
     async def _named(self, credential: str, request: Request, slug: str | None) -> Caller:
-        known = await self._known(credential)
+        known = await self._known(credential, partial(self._limits.look_up, request))
         tenant = await self._own_tenant(known, request.headers.get("host"), slug)
         check_origin(known.client, request.headers.get("origin"))
         return Caller(known.client, tenant, partial(self._stands, credential))
@@ -61,10 +64,10 @@ class Callers:
             raise Unauthenticated("Either an X-ApiKey or a system token as bearer: one client asks at a time.")
         return key if key is not None else given
 
-    async def _known(self, credential: str) -> KnownClient:
+    async def _known(self, credential: str, before_asking: Callable[[], Awaitable[None]] | None = None) -> KnownClient:
         try:
             if credential.startswith(PREFIX):
-                return await self._know.by_key(credential)
+                return await self._know.by_key(credential, before_asking)
             return await self._know.by_token(credential)
         except CredentialRefused as refused:
             raise Unauthenticated(str(refused)) from None

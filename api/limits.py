@@ -64,6 +64,11 @@ class Limits:
             quotas.append(self._quota(f"viewer:{tenant_id}", viewer, self._settings.operations_per_viewer))
         await self._take(*(replace(quota, cost=cost) for quota in quotas), languages=languages)
 
+    async def look_up(self, connection: HTTPConnection) -> None:
+        """A look only, before the database is asked for a key that is not known: one that opens nothing is counted
+        afterwards, as an operation of no tenant."""
+        await self.operation(connection, "", cost=0)
+
     async def may_hold(self, tenant_id: str, address: str, visitor: str | None) -> bool:
         """`visitor` is None for nobody in particular, who counts by address alone."""
         by_address = self._quota(f"hold:{tenant_id}", address, self._settings.holds_per_address, TEN_MINUTES)

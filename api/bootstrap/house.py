@@ -18,7 +18,8 @@ from api.origins import Origins
 from api.settings import Settings
 from api.signing import Signer
 from api.tenants import TenantDirectory
-from domain.ports import KeyOrigins, Unsealable
+from domain.ports import Unsealable
+from domain.usecases import UseCases
 from domain.usecases.sign_in import SignIn
 from integrations.clock import SystemClock
 from integrations.fhir.ehrs import FhirEhrs
@@ -71,9 +72,8 @@ def open_house(settings: Settings) -> House:
         use=use,
         signer=Signer(settings.secret.encode()),
         tenants=tenants,
-        callers=Callers(tenants, use.know_client),
         who_asks=_who_asks(settings, use.sign_in, TenantTokens(Issuers(settings, catalogue, os.environ), clock)),
-        **_at_the_door(settings, shared, use.key_origins),
+        **_at_the_door(settings, shared, use, tenants),
         database_ready=partial(current_is_head, engine),
         check_role=partial(check_role, engine),
         redis_ready=partial(redis_ready, next(iter(shared.clients), None)),
@@ -81,11 +81,12 @@ def open_house(settings: Settings) -> House:
     )
 
 
-def _at_the_door(settings: Settings, shared: Shared, of_keys: KeyOrigins) -> dict[str, Any]:
-    """What is looked at before anything is done: how much is asked for, and from whose pages."""
-    origins = Origins(everywhere=settings.listed_origins, https=settings.is_https, of_keys=of_keys)
+def _at_the_door(settings: Settings, shared: Shared, use: UseCases, tenants: TenantDirectory) -> dict[str, Any]:
+    """What is looked at before anything is done: how much is asked for, by whom, and from whose pages."""
+    origins = Origins(everywhere=settings.listed_origins, https=settings.is_https, of_keys=use.key_origins)
     cross_site = CrossSite(origins=origins, cookie=cookie_name(settings.is_https))
-    return {"limits": Limits(shared.limiter, settings), "cross_site": cross_site}
+    limits = Limits(shared.limiter, settings)
+    return {"limits": limits, "cross_site": cross_site, "callers": Callers(tenants, use.know_client, limits)}
 
 
 async def _close(*each: Callable[[], Awaitable[object]]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -48,15 +49,16 @@ class KnowClient:
     _noted: dict[str, datetime] = field(default_factory=dict, init=False)
     _noting: set[asyncio.Future[None]] = field(default_factory=set, init=False)
 
-    async def by_key(self, text: str) -> KnownClient:
-        """Raises `CredentialRefused`."""
+    async def by_key(self, text: str, before_asking: Callable[[], Awaitable[None]] | None = None) -> KnownClient:
+        """Raises `CredentialRefused`, and whatever `before_asking` does, which comes before the database is asked for
+        a key that was not found lately: anybody can invent an id with its checksum."""
         try:
             written = KeyText.parsed(text)
         except KeyMistyped:
             raise CredentialRefused("The API key is not written as one: look for a typing mistake.") from None
         if written.kind is KeyKind.TEST and not self.synthetic:
             raise CredentialRefused("A test key counts only in installations with synthetic people.")
-        found = await self._key(written.key_id)
+        found = await self._key(written.key_id, before_asking)
         if found is None or not self.peppers.matches(written, found.key):
             raise CredentialRefused("The API key is not valid here.")
         self._check_stands(found.key)
@@ -86,11 +88,13 @@ class KnowClient:
         if not key.stands(self.clock.now()):
             raise CredentialRefused("The API key has expired.")
 
-    async def _key(self, key_id: str) -> FoundKey | None:
+    async def _key(self, key_id: str, before_asking: Callable[[], Awaitable[None]] | None = None) -> FoundKey | None:
         until, found = self._found.get(key_id, (None, None))
         if until is not None and self.clock.now() < until:
             self._found.move_to_end(key_id)
             return found
+        if found is None and before_asking:
+            await before_asking()
         return await self._asking(key_id, lambda: self._look_up(key_id))
 
     async def _look_up(self, key_id: str) -> FoundKey | None:

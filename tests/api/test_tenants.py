@@ -10,6 +10,9 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from domain.api_key import KeyKind, KeyText
+from integrations.redis.resting import Resting
+from tests.agencies import minted
 from tests.api.test_login import HOME
 from tests.living import OTHER, Town, in_process
 
@@ -73,3 +76,46 @@ async def test_all_tenants_are_read_once_however_many_ask(
 
 def later(seconds: float) -> Any:
     return lambda: monotonic() + seconds
+
+
+async def test_invented_keys_are_looked_up_until_the_limit_and_then_refused_unseen(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    settings = town.settings(
+        sqlite_filled_url, operations_per_address=3, trusted_proxies="127.0.0.1", api_key_seconds=0.0
+    )
+    real = await minted(settings)
+    async with in_process(settings) as (client, _):
+
+        async def ask(key: KeyText, address: str = "10.0.0.1") -> int:
+            headers = {"X-ApiKey": key.text, "X-Forwarded-For": address}
+            return (await client.http.post("/graphql", json={"query": SLUG}, headers=headers)).status_code
+
+        assert await ask(real) == 200
+        with look_ups("api_key") as seen:
+            told = [await ask(KeyText.new(KeyKind.TEST)) for _ in range(6)]
+        assert (told, len(seen)) == ([401] * 3 + [429] * 3, 3)
+        assert await ask(KeyText.new(KeyKind.TEST), "10.0.0.2") == 401
+        assert await ask(real) == 200  # a key that was found before is in nobody's shadow
+
+
+async def test_only_a_key_that_is_new_asks_the_limiter_twice(
+    town: Town, sqlite_filled_url: str, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, original = list[Any](), Resting.ask
+
+    async def counted(self: Resting, call: Any) -> Any:
+        asked.append(call)
+        return await original(self, call)
+
+    monkeypatch.setattr(Resting, "ask", counted)
+    settings = town.settings(sqlite_filled_url, redis_url=redis_url, redis_prefix=prefix, api_key_seconds=0.0)
+    key = await minted(settings)
+    async with in_process(settings) as (client, _):
+        counts = []
+        for _ in range(3):
+            asked.clear()
+            answer = await client.http.post("/graphql", json={"query": SLUG}, headers={"X-ApiKey": key.text})
+            assert answer.status_code == 200
+            counts.append(len(asked))
+    assert counts == [2, 1, 1]
