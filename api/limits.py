@@ -71,15 +71,15 @@ class Limits:
 
     async def may_hold(self, tenant_id: str, address: str, visitor: str | None) -> bool:
         """`visitor` is None for nobody in particular, who counts by address alone."""
-        by_address = self._quota(f"hold:{tenant_id}", address, self._settings.holds_per_address, TEN_MINUTES)
+        by_address = self._strict(f"hold:{tenant_id}", address, self._settings.holds_per_address)
         if visitor is None:
             return not await self._limiter.take(by_address)
-        limit = self._settings.holds_per_visitor
-        return not await self._limiter.take(self._quota(f"hold:{tenant_id}", visitor, limit, TEN_MINUTES), by_address)
+        by_visitor = self._strict(f"hold:{tenant_id}", visitor, self._settings.holds_per_visitor)
+        return not await self._limiter.take(by_visitor, by_address)
 
     async def login(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
         """One that begins, unless too many from there have failed."""
-        begins = self._strict("login", connection, self._settings.logins_per_address)
+        begins = self._strict("login", self.address(connection), self._settings.logins_per_address)
         await self._take(begins, self._failures(connection, cost=0), languages=languages)
 
     async def login_comes_back(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
@@ -98,7 +98,9 @@ class Limits:
 
     async def system_token(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
         """One more that is asked for, whatever key it comes with."""
-        await self._take(self._strict("token", connection, self._settings.tokens_per_address), languages=languages)
+        await self._take(
+            self._strict("token", self.address(connection), self._settings.tokens_per_address), languages=languages
+        )
 
     async def webhook(self, connection: HTTPConnection) -> None:
         """Counted apart from what people ask for: a record system may tell much at once."""
@@ -127,14 +129,18 @@ class Limits:
             return [self._quota(f"client:{tenant_id}", client.key_id, client.rate_per_minute)]
         return []
 
-    def _strict(self, what: str, connection: HTTPConnection, limit: int) -> Quota:
-        return replace(self._quota(what, self.address(connection), limit, TEN_MINUTES), strict=True)
+    def _strict(self, what: str, who: str, limit: int) -> Quota:
+        return replace(self._quota(what, who, limit, TEN_MINUTES), strict=True)
 
     def _failures(self, connection: HTTPConnection, cost: int) -> Quota:
-        return replace(self._strict("failed", connection, self._settings.failed_logins_per_address), cost=cost)
+        return self._refused("failed", connection, cost)
 
     def _untrue_logouts(self, connection: HTTPConnection, cost: int) -> Quota:
-        return replace(self._strict("logout", connection, self._settings.failed_logins_per_address), cost=cost)
+        return self._refused("logout", connection, cost)
+
+    def _refused(self, what: str, connection: HTTPConnection, cost: int) -> Quota:
+        limit = self._settings.failed_logins_per_address
+        return replace(self._strict(what, self.address(connection), limit), cost=cost)
 
     async def _take(self, *quotas: Quota, languages: Sequence[str] = ()) -> None:
         if wait := await self._limiter.take(*quotas):

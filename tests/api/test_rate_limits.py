@@ -16,7 +16,7 @@ from api.bootstrap import open_house
 from api.errors import RateLimited
 from api.limits import Limits
 from integrations.memory.limiter import MemoryLimiter
-from integrations.redis.limiter import STRICT_SHARE
+from integrations.redis.limiter import STRICT_SHARE, RedisLimiter
 from integrations.redis.resting import Resting, open_redis
 from tests.api.test_login import HOME
 from tests.living import OTHER, Client, Town, in_process, over_http, serving, sign_in
@@ -253,6 +253,17 @@ async def test_without_redis_answering_a_process_lets_a_part_of_the_logins_begin
         told = [(await start(client)).status_code for _ in range(4 * STRICT_SHARE)]
         assert told.count(302) == 4
         assert (await statuses(client, 12)).count(200) == 9  # what is not strict has its whole limit
+
+
+@pytest.mark.parametrize("setting", ["holds_per_visitor", "holds_per_address"])
+async def test_without_redis_answering_a_process_gives_out_a_part_of_the_holds(town: Town, setting: str) -> None:
+    async with listener(silence) as (silent, _):
+        redis = open_redis(silent)
+        limiter = RedisLimiter(Resting(redis), MemoryLimiter())
+        limits = Limits(limiter, town.settings("sqlite:///x", **{setting: 3 * STRICT_SHARE}))
+        told = [await limits.may_hold("t", "10.0.0.1", "kari") for _ in range(3 * STRICT_SHARE)]
+        assert told.count(True) == 3
+        await redis.aclose()
 
 
 async def test_notifications_are_limited_by_address(town: Town, sqlite_filled_url: str) -> None:
