@@ -20,12 +20,13 @@ from domain.patient import Identity, ProviderLogin
 from domain.ports import Clock
 from integrations.oidc.attempts import AttemptTooLarge, LoginAttempt, LoginAttempts
 from integrations.oidc.claims import identity_from
+from integrations.oidc.kept import IdentityProviderUnavailable
 from integrations.oidc.provider import OidcSettings
 from integrations.oidc.strict import DEADLINE_SECONDS, NotBelieved, StrictClient, tells_of_the_person
 
 __all__ = ["BrowserLogin", "Ending", "LoginAttempt", "LoginFailed", "LoginProblem"]
 
-UNREACHABLE = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError)
+UNREACHABLE = (IdentityProviderUnavailable, httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError)
 UNBELIEVABLE = (AuthlibBaseError, JoseError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 """What Authlib and joserfc raise for answers of the wrong shape, besides their own errors."""
 

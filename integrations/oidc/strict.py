@@ -4,7 +4,7 @@ Stock Authlib takes unsigned ID tokens when discovery lists `none`, a foreign au
 with another provider's `iss`, answers without an ID token, and any age of login.
 """
 
-import time
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -18,11 +18,14 @@ from domain.ports import Clock
 from integrations.oidc.attempts import LoginAttempts
 from integrations.oidc.claims import has_national_id
 from integrations.oidc.discovery import discover
+from integrations.oidc.kept import Kept
 from integrations.oidc.provider import OidcSettings
 
 LEEWAY_SECONDS = 60
-DISCOVERY_SECONDS = 3600
 DEADLINE_SECONDS = 10.0
+DISCOVERY_LASTS = timedelta(days=1)
+"""How old what a provider last told of itself may become while it is silent, or tells what is not to be believed."""
+
 ABOUT_THE_LOGIN = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "auth_time", "acr", "amr", "sid", "at_hash", "c_hash"}
 )
@@ -50,22 +53,25 @@ class StrictClient(StarletteOAuth2App):
         )
         self._settings = settings
         self._clock = clock
-        self._discover_again_at = 0.0
+        self._metadata = Kept(settings.issuer, self._discover, clock, lasts=DISCOVERY_LASTS)
 
     async def load_server_metadata(self) -> dict[str, Any]:
-        """Discovery of our own: checked, and with a lifetime, where Authlib asks once a process."""
-        if time.monotonic() >= self._discover_again_at:
-            async with httpx2.AsyncClient(timeout=DEADLINE_SECONDS) as http:
-                found = await discover(self._settings, http)
-            algorithms = list(self._settings.algorithms)
-            self.server_metadata = {**found, "id_token_signing_alg_values_supported": algorithms}
-            self._discover_again_at = time.monotonic() + DISCOVERY_SECONDS
+        """Discovery of our own: checked, and with a lifetime, where Authlib asks once a process.
+
+        Raises `IdentityProviderUnavailable`.
+        """
+        self.server_metadata = await self._metadata.get()  # Authlib keeps the keys in it, as long as it lasts
         return self.server_metadata
+
+    async def _discover(self, http: httpx2.AsyncClient) -> dict[str, Any]:
+        found = await discover(self._settings, http)
+        return {**found, "id_token_signing_alg_values_supported": list(self._settings.algorithms)}
 
     async def authorize_access_token(self, request: Request, *, max_age: int | None = None) -> dict[str, Any]:
         """Trades the code for tokens; `userinfo` holds the verified claims. `max_age` is in seconds.
 
-        Raises `NotBelieved`, another `OAuthError`, joserfc's errors or `httpx2.HTTPError`.
+        Raises `NotBelieved`, another `OAuthError`, joserfc's errors, `httpx2.HTTPError` or
+        `IdentityProviderUnavailable`.
         """
         await self._check_answering_issuer(request)
         token: dict[str, Any] = await super().authorize_access_token(request, leeway=LEEWAY_SECONDS)

@@ -294,7 +294,7 @@ async def test_a_provider_that_hangs_is_given_up(provider: Provider, monkeypatch
         await reader.read()
         writer.close()
 
-    monkeypatch.setattr("integrations.oidc.keys.DEADLINE_SECONDS", 0.1)
+    monkeypatch.setattr("integrations.oidc.kept.DEADLINE_SECONDS", 0.1)
     server = await asyncio.start_server(black_hole, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
