@@ -139,7 +139,8 @@ class BrowserLogin:
             return None
         asked = {"client_id": settings.client_id, "post_logout_redirect_uri": back_to, "state": state}
         hint = {"id_token_hint": login.id_token} if login.id_token else {}
-        tells = login.id_token is not None and tells_of_the_person(login.id_token)
+        today = self._clock.now().date()
+        tells = login.id_token is not None and tells_of_the_person(login.id_token, today)
         return Ending(url=str(metadata["end_session_endpoint"]), parameters={**hint, **asked}, is_personal=tells)
 
 

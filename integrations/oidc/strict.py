@@ -4,7 +4,9 @@ Stock Authlib takes unsigned ID tokens when discovery lists `none`, a foreign au
 with another provider's `iss`, answers without an ID token, and any age of login.
 """
 
-from datetime import timedelta
+import re
+from contextlib import suppress
+from datetime import date, timedelta
 from typing import Any
 
 import httpx2
@@ -14,6 +16,7 @@ from authlib.oidc.core import CodeIDToken
 from joserfc.util import json_b64decode
 from starlette.requests import Request
 
+from domain.national_id import InvalidNationalId, national_id
 from domain.ports import Clock
 from integrations.oidc.attempts import LoginAttempts
 from integrations.oidc.claims import has_national_id
@@ -30,6 +33,9 @@ ABOUT_THE_LOGIN = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "auth_time", "acr", "amr", "sid", "at_hash", "c_hash"}
 )
 """Claims that only the signed ID token may make, and that tell nothing of the person."""
+
+MAYBE_NUMBERS = re.compile(r"(?<!\d)\d{6,8}[ +-]?\d{4,5}(?!\d)", re.ASCII)
+"""What a national number may look like, whatever stands around it."""
 
 
 class NotBelieved(OAuthError):
@@ -127,13 +133,26 @@ class StrictClient(StarletteOAuth2App):
         return {**{name: told for name, told in more.items() if name not in ABOUT_THE_LOGIN}, **claims}
 
 
-def tells_of_the_person(id_token: str) -> bool:
-    """Whether a token, believed already, holds more than what a login needs: a name, a birth date, a number."""
+def tells_of_the_person(id_token: str, today: date) -> bool:
+    """Whether a token, believed already, holds more than opaque ids: a name, a birth date, a number, an address."""
     try:
         claims = json_b64decode(id_token.split(".")[1].encode())
-        return not claims.keys() <= ABOUT_THE_LOGIN | {"sub", "typ"}
-    except (AttributeError, IndexError, TypeError, ValueError):
+        return not claims.keys() <= ABOUT_THE_LOGIN | {"sub", "typ"} or not _is_opaque(str(claims["sub"]), today)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return True
+
+
+def _is_opaque(subject: str, today: date) -> bool:
+    """Neither an e-mail address nor anything with a valid national number in it, of synthetic people too."""
+    parts = MAYBE_NUMBERS.findall(subject)
+    return "@" not in subject and not any(_is_national_id(part, today) for part in parts)
+
+
+def _is_national_id(text: str, today: date) -> bool:
+    for country in ("NO", "SE"):
+        with suppress(InvalidNationalId):
+            return bool(national_id(country, text, today=today))
+    return False
 
 
 def _id_token_class(access_token: str | None, now_seconds: int) -> type[CodeIDToken]:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from domain.patient import ProviderLogin
 from integrations.oidc.login import BrowserLogin, LoginAttempt, LoginFailed
 from integrations.oidc.provider import OidcSettings
 from integrations.sandbox.identity import create_identity_provider
@@ -300,6 +301,34 @@ async def test_discovery_cannot_turn_our_settings_off(browser: Browser, hostile:
     hostile.wrong = Misbehaviour(discovery={"code_challenge_method": "plain", "scope": "profile", "verify": False})
     asked = query_of(await browser.house.get("/start", params={"provider": "hostile"}))
     assert (asked["code_challenge_method"], asked["scope"]) == ("S256", "openid profile")
+
+
+@pytest.mark.parametrize(
+    ("claims", "is_personal"),
+    [
+        ({"sub": "7c1f0d9e-5d43-4c11-9b59-0a3f5a1f7b11", "sid": "s", "acr": "high"}, False),
+        ({"sub": "13116900217"}, False),  # digits, and nobody's number
+        ({"sub": "somebody", "name": "N"}, True),
+        ({"sub": "13116900216"}, True),
+        ({"sub": "no:131169 00216@broker"}, True),
+        ({"sub": "fnr-13116900216"}, True),
+        ({"sub": next(str(person.number) for person in PEOPLE if person.login == "kari")}, True),  # synthetic
+        ({"sub": "19701063-2391"}, True),
+        ({"sub": "7010632391"}, True),
+        ({"sub": "kari@example.org"}, True),
+        ({}, True),
+    ],
+)
+async def test_an_id_token_with_a_person_in_it_belongs_in_no_address(
+    hostile_server: tuple[HostileProvider, str], hostile: HostileProvider, claims: dict[str, Any], is_personal: bool
+) -> None:
+    at = settings(hostile_server[1])
+    hostile.wrong = Misbehaviour(discovery={"end_session_endpoint": f"{at.issuer}/end"})
+    id_token = hostile.signed({"iss": at.issuer, "aud": "itb-web", **claims})
+    ended = ProviderLogin(provider="hostile", issuer=at.issuer, subject="somebody", id_token=id_token)
+    ending = await BrowserLogin(MovableClock()).ending(at, ended, HOUSE, "state")
+    assert ending is not None and ending.parameters["id_token_hint"] == id_token
+    assert ending.is_personal is is_personal
 
 
 @pytest.mark.parametrize(
