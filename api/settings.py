@@ -73,7 +73,9 @@ class Settings:
         "erase it, at most 1800; later it is STEP_UP_REQUIRED.",
         1800.0,
     )
-    synthetic_people: bool = setting("Accept synthetic national numbers; true for demonstrations only.", False)
+    synthetic_people: bool = setting(
+        "Accept synthetic national numbers, and pass `login_hint` on; true for demonstrations only.", False
+    )
     seed: str = setting("A seed file to import the catalogue by (`python -m api import`).", "")
     worker: bool = setting("Whether `serve` also does the worker's work; false where `worker` runs alone.", True)
     check_interval: float = setting("Seconds between looks into questions that an EHR has not answered.", 5.0)

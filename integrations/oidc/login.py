@@ -82,7 +82,10 @@ class BrowserLogin:
         *,
         login_hint: str | None = None,
     ) -> RedirectResponse:
-        """Sends the browser to the attempt's provider, to come back to `redirect_uri`. Raises `LoginFailed`."""
+        """Sends the browser to the attempt's provider, to come back to `redirect_uri`. Raises `LoginFailed`.
+
+        `login_hint` names somebody, and stands in an address: it is passed on for synthetic people only.
+        """
         asked = _extra_parameters(settings, attempt, login_hint)
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
@@ -149,7 +152,7 @@ def _extra_parameters(settings: OidcSettings, attempt: LoginAttempt, login_hint:
         "kc_idp_hint": settings.kc_idp_hint,
         "acr_values": settings.acr_values,
         "max_age": attempt.max_age,
-        "login_hint": login_hint,
+        "login_hint": login_hint if settings.synthetic_allowed else None,
     }
     return {name: value for name, value in asked.items() if value is not None}
 

@@ -35,7 +35,7 @@ class OidcSettings:
     national_id_claims: tuple[tuple[str, str], ...] = NATIONAL_ID_CLAIMS
     """Claims that may carry the national number, each with the country whose rules it must keep; first valid wins."""
     synthetic_allowed: bool = False
-    """Whether test people (Norwegian month + 80) may log in: demos and test markets only."""
+    """Whether test people (Norwegian month + 80) may log in, and be named in `login_hint`: demos and tests only."""
     scope: str = "openid profile"
     algorithms: tuple[str, ...] = ALGORITHMS
     """Signatures we accept, whatever discovery lists; only ones by a key pair."""

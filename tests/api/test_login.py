@@ -236,6 +236,15 @@ async def test_a_code_caught_on_the_way_is_worth_nothing_in_another_browser(town
         assert (answer.status_code, "sid" in client.http.cookies) == (400, False)
 
 
+@pytest.mark.parametrize("synthetic", [True, False])
+async def test_nobody_is_named_in_addresses_but_synthetic_people(
+    town: Town, sqlite_filled_url: str, synthetic: bool
+) -> None:
+    async with house(town, sqlite_filled_url, synthetic_people=synthetic) as (client, _):
+        answer = await client.http.get(f"/login/bankid-no?returnTo={HOME}&login_hint=13116900216")
+        assert ("13116900216" in answer.headers["location"]) is synthetic
+
+
 async def test_an_identity_provider_that_is_gone_is_a_failed_login(town: Town, sqlite_filled_url: str) -> None:
     async with house(town, sqlite_filled_url, oidc_issuer="http://127.0.0.1:9") as (client, _):
         answer = await client.http.get(f"/login/bankid-no?returnTo={HOME}&login_hint=kari")

@@ -119,6 +119,7 @@ def app(issuer: str, hostile_server: tuple[HostileProvider, str], clock: Movable
         "honest": settings(issuer, kc_idp_hint="bankid"),
         "hostile": at_hostile,
         "high": settings(hostile_server[1], acr_prefixes=("high",)),
+        "strict": settings(issuer, synthetic_allowed=False),
         "by-userinfo": settings(hostile_server[1], ask_userinfo=True),
         "gone": settings("http://127.0.0.1:9"),
     }
@@ -155,6 +156,11 @@ async def test_the_request_carries_pkce_nonce_and_the_brokers_hint(browser: Brow
     assert (asked["code_challenge_method"], len(asked["code_challenge"])) == ("S256", 43)
     assert len(asked["nonce"]) >= 20 and len(asked["state"]) >= 20
     assert (asked["kc_idp_hint"], asked["login_hint"]) == ("bankid", "kari")
+
+
+async def test_only_synthetic_people_are_named_in_addresses(browser: Browser) -> None:
+    asked = query_of(await browser.house.get("/start", params={"provider": "strict", "who": "+4790000000"}))
+    assert "login_hint" not in asked and asked["client_id"] == "itb-web"
 
 
 async def test_two_tabs_both_succeed_in_either_order(browser: Browser) -> None:
