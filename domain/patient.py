@@ -12,8 +12,9 @@ class Identity:
     """A person as an identity provider vouches for them.
 
     `national_id` may be missing: such a person can sign in but not book. `birth_date` comes from the verified
-    claim and, only where that is absent, from the national number; never from a form. `by_own_app`: the login was
-    made in one of the group's own frontends, and in no agency's.
+    claim and, only where that is absent, from the national number; never from a form. `authenticated_at` is 1970 where
+    the provider does not tell it. `by_own_app`: the login was made in one of the group's own frontends, and in no
+    agency's.
     """
 
     issuer: str
@@ -26,14 +27,7 @@ class Identity:
     language: str | None
     authenticated_at: datetime
     expires_at: datetime
-    issued_at: datetime | None = None
     by_own_app: bool = True
-
-    @property
-    def logged_in_at(self) -> datetime:
-        """The login's moment, or that of its token where the provider does not tell: a refresh makes it no later."""
-        told = self.authenticated_at.timestamp() > 0
-        return self.authenticated_at if told else (self.issued_at or self.authenticated_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

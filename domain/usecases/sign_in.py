@@ -149,7 +149,8 @@ def _viewer(patient: Patient, identity: Identity) -> Viewer:
 
 
 def _is_over(identity: Identity, signed_out_at: datetime | None) -> bool:
-    return signed_out_at is not None and identity.logged_in_at <= signed_out_at
+    """A login of unknown age counts as long ago: by its token's age, a lost phone could refresh its way past this."""
+    return signed_out_at is not None and identity.authenticated_at <= signed_out_at
 
 
 def _signed_in(tenant: Tenant, patient: Patient, now: datetime, request_id: str) -> AuditEntry:

@@ -31,7 +31,6 @@ def identity_from(claims: Mapping[str, Any], settings: OidcSettings, *, today: d
         language=_language(claims),
         authenticated_at=_instant(claims.get("auth_time", 0)),
         expires_at=_instant(claims.get("exp")),
-        issued_at=_instant(claims["iat"]) if "iat" in claims else None,
     )
 
 

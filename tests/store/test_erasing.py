@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -229,6 +229,24 @@ async def test_no_token_from_before_counts_for_who_signs_in_anew(start, engine) 
     told_otherwise = replace(old, language="sv")
     assert await sign_in.of_token(TENANT, told_otherwise, "r1") is None
     assert [await sign_in.counts_until(TENANT, each) for each in (old, told_otherwise)] == [None, None]
+
+
+async def test_a_token_that_does_not_tell_when_its_login_was_counts_until_the_first_sign_out(start, engine) -> None:
+    kari = await a_patient(start, KARI, **TYPED)
+    untold = make_identity(**TYPED, authenticated_at=datetime.fromtimestamp(0, UTC), expires_at=NOW + DAY)
+    reads = SqlSessionReads(engine, start._sealing, Stopped())
+    sign_in = SignIn(start_work=start, reads=reads, clock=Stopped())
+    assert (await sign_in.of_token(TENANT, untold, "r1")).patient.id == KARI
+    async with start(TENANT.id) as work:
+        await work.patients.sign_out(TENANT.id, KARI, NOW)
+        await work.commit()
+    with pytest.raises(SignedOut):
+        await sign_in.of_token(TENANT, untold, "r1")
+    assert await sign_in.counts_until(TENANT, untold) is None
+    secret, _ = await sign_in.open_session(TENANT, untold, "r1")  # a browser's login is made before our eyes
+    assert (await sign_in.viewer(TENANT, secret)).patient.id == KARI
+    await erase(start, kari)
+    assert await sign_in.of_token(TENANT, untold, "r1") is None and await sign_in.counts_until(TENANT, untold) is None
 
 
 async def test_a_token_that_tells_something_else_of_the_person_ends_with_the_others(start, engine) -> None:
