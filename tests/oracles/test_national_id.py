@@ -3,13 +3,15 @@
 Hypothesis draws a seed; each is a batch of numbers, so that a hundred thousand take seconds. Where an oracle claims no
 support it is not asked:
 
-- python-stdnum knows no FH-numbers (day 80 and above), no synthetic numbers and no rule of 2032; and it takes a
-  samordningsnummer for no number, and reads the century of ten digits by another rule than the law's.
+- python-stdnum knows no FH-numbers (day 80 and above), no synthetic numbers and no rule of 2032. It lets separators
+  stand anywhere in a Norwegian number, where we want one in the middle or none; it takes a samordningsnummer for no
+  number, and reads the century of ten digits by another rule than the law's.
 - personnummer lets people be born later this year, and takes the serial 000 and years
   before 1800, which are given to nobody.
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +27,9 @@ from stdnum.se import personnummer as second_swedish_oracle
 from domain.national_id import InvalidNationalId, NationalId, NationalIdKind, national_id
 
 TODAY = datetime.now(UTC).date()
+AS_WRITTEN = re.compile(r"[0-9]{6}[ -]?[0-9]{5}")
+"""A Norwegian number as people write it."""
+
 BATCHES, BATCH = 100, 500
 """For each of the two countries: a hundred thousand together."""
 
@@ -72,14 +77,15 @@ def mutated(dice: random.Random, raw: str) -> str:
 
 
 def norwegian(dice: random.Random) -> str:
-    """Fødselsnummer, D-, H-, DH-, FH- and synthetic numbers, most of them with right check digits."""
+    """Fødselsnummer, D-, H-, DH-, FH- and synthetic numbers, most with right check digits, half with a separator."""
     day = born(dice)
     days, months = dice.choice([(0, 0)] * 4 + [(40, 0), (0, 40), (40, 40), (80, 0), (0, 80), (0, 65)])
     serial = dice.choice([0, 499, 500, 749, 750, 899, 900, 999, *[dice.randrange(1000)] * 8])
     nine = f"{day.day + days:02d}{day.month + months:02d}{day:%y}{serial:03d}"
     first = norwegian_oracle.calc_check_digit1(nine)
     second = norwegian_oracle.calc_check_digit2(nine + first) if len(first) == 1 else ""
-    return nine + (first + second if len(first + second) == 2 else f"{dice.randrange(100):02d}")
+    check = first + second if len(first + second) == 2 else f"{dice.randrange(100):02d}"
+    return nine[:6] + dice.choice(["", "", " ", "-"]) + nine[6:] + check
 
 
 def swedish(dice: random.Random) -> str:
@@ -136,13 +142,17 @@ def test_fifty_thousand_norwegian_numbers_agree_with_stdnum() -> None:
             if len(digits) == 11 and (int(digits[:2]) >= 80 or int(digits[2:4]) > 80):
                 assert ours is None or ours.kind is NationalIdKind.FH_NUMBER, raw
                 continue
-            if digits == raw or ours:
-                assert (ours and ours.birth_date) == by_stdnum(digits if ours else raw), raw
+            if AS_WRITTEN.fullmatch(raw.strip()):
+                assert (ours and ours.birth_date) == by_stdnum(raw), raw
+                seen["with a separator" if digits != raw.strip() else "plain"] += 1
+                seen["refused with a separator"] += ours is None and digits != raw.strip()
+            else:
+                assert ours is None, raw
             seen[str(ours.kind) if ours else "refused"] += 1
 
     agree()
     assert seen["asked"] >= BATCHES * BATCH
-    for kind in ("fødselsnummer", "D-number", "H-number", "refused"):
+    for kind in ("fødselsnummer", "D-number", "H-number", "refused", "with a separator", "refused with a separator"):
         assert seen[kind] > 1000, seen
 
 
