@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
 import pytest
@@ -13,17 +13,20 @@ from domain.booking import BookingStatus
 from domain.changes import START, Change, Heard, Mark
 from domain.slot import Span
 from domain.usecases.keep_hold import ExpireHolds
+from domain.usecases.news import ForgetChanges
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.changes import SqlChangeLog
 from integrations.store.engine import open_engine
 from integrations.store.sealing import Sealing
-from integrations.store.tables_news import CHANGE
+from integrations.store.tables_news import CHANGE, NOTIFICATION
 from integrations.store.work import StartSqlWork
 from tests.databases import raw
 from tests.living import until
 from tests.store.conftest import Stopped
 from tests.store.making import AT_TEN, NOW, SECRET, an_id, at, make_booking, make_identity
+from tests.store.test_jobs_running import Clock
 
+KEPT = (CHANGE, NOTIFICATION)
 SPAN = Span(start=AT_TEN, end=AT_TEN + timedelta(minutes=30))
 
 
@@ -191,6 +194,30 @@ async def test_the_newest_change_stays_so_that_numbers_go_on(start, engine):
     await log.forget(NOW + timedelta(days=1))
     await write(start, a_change("new"))
     assert told(await after(log, before, 1)) == [a_change("new")]
+
+
+async def test_changes_are_forgotten_after_an_hour_and_notifications_a_day_later(start, engine):
+    """What an EHR sends again counts as new only when it would be too old to be news."""
+    hour, minute = timedelta(hours=1), timedelta(minutes=1)
+    log = SqlChangeLog(engine)
+    beginning = await log.latest()
+    async with start("nord") as work:
+        assert await work.feeds.notified("nord", "fjord", "digest", NOW)
+        await work.commit()
+    await write(start, a_change("old"))
+    await write(start, a_change("new", at=NOW + 99 * hour))
+    await after(log, beginning, 2)
+
+    async def left_at(now: datetime) -> tuple[int, int]:
+        await ForgetChanges(changes=log, clock=Clock(now))()
+        async with raw(engine) as connection:
+            counts = [(await connection.execute(select(func.count()).select_from(t))).scalar_one() for t in KEPT]
+        return counts[0], counts[1]
+
+    assert await left_at(NOW + hour) == (2, 1)
+    assert await left_at(NOW + hour + minute) == (1, 1)
+    assert await left_at(NOW + 25 * hour) == (1, 1)
+    assert await left_at(NOW + 25 * hour + minute) == (1, 0)
 
 
 async def a_patient(start: StartSqlWork) -> None:

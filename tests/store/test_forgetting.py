@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.audit import SYSTEM
 from domain.booking import Booking, BookingStatus
 from domain.events import Event, EventKind
+from domain.patient import LogoutToken
 from domain.ports import EVERY_TENANT, Remembered, Session
 from domain.usecases import forget
 from domain.usecases.forget import ForgetOld
@@ -101,6 +102,20 @@ async def test_sessions_are_forgotten_when_they_have_ended(start, engine) -> Non
     assert await left(engine, "SELECT id FROM session") == ["9"]
 
 
+async def test_logout_tokens_are_forgotten_when_they_have_expired(start, engine) -> None:
+    """Until then one that comes a second time has to be known."""
+    expires = NOW + timedelta(minutes=2)
+    token = LogoutToken(issuer="https://idp.example", jti="1", sid="s", subject=None, expires_at=expires)
+    async with start("nord") as work:
+        assert await work.sessions.remember("nord", token)
+        await work.commit()
+    assert await forget_at(start, expires - MINUTE) == 0
+    async with start("nord") as work:
+        assert not await work.sessions.remember("nord", token)
+    assert await forget_at(start, expires) == 1
+    assert await left(engine, "SELECT id FROM logout_token") == []
+
+
 async def test_events_are_forgotten_after_a_week_done_jobs_after_a_day_dead_ones_after_a_month(start, engine) -> None:
     async with start("nord") as work:
         for n in range(3):
@@ -122,6 +137,17 @@ async def test_events_are_forgotten_after_a_week_done_jobs_after_a_day_dead_ones
     assert await forget_at(start, NOW + 30 * DAY) == 0
     assert await forget_at(start, NOW + 30 * DAY + MINUTE) == 1
     assert await left(engine, states) == ["READY"]
+
+
+async def test_rounds_that_are_no_tenants_are_forgotten_as_other_jobs_are(start, engine) -> None:
+    async with start(EVERY_TENANT) as work:
+        assert await work.jobs.enqueue("forget_old", {}, dedupe="once", run_at=NOW)
+        [done] = await work.jobs.claim("forget_old", "worker", NOW, NOW + MINUTE, 1)
+        await work.jobs.finish(done, "worker", NOW)
+        await work.commit()
+    assert await forget_at(start, NOW + DAY) == 0
+    assert await forget_at(start, NOW + DAY + MINUTE) == 1
+    assert await left(engine, "SELECT kind FROM job") == []
 
 
 async def test_much_is_forgotten_a_few_rows_at_a_time(start, statements, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,24 @@ async def test_what_a_patient_said_last_is_kept_and_what_it_replaced_for_five_ye
     assert await left(engine, every) == ["MARKETING1", "SMS2"]
 
 
+async def test_a_round_lets_go_of_consents_that_were_replaced_five_years_ago(start: StartSqlWork, engine: Any) -> None:
+    """By the real clock, as the trail does."""
+    await kari(start)
+    today = datetime.now(UTC)
+    async with start("nord") as work:
+        for kind, years in ((ConsentKind.SMS, (8, 6)), (ConsentKind.MARKETING, (8, 4))):
+            for given, ago in zip((True, False), years, strict=True):
+                at = today - ago * 366 * DAY
+                said = Consent(
+                    tenant_id="nord", patient_id=KARI, kind=kind, given=given, at=at, actor=ActorKind.PATIENT
+                )
+                await work.consents.add(said)
+        await work.commit()
+    assert await forget_at(start, today) == 1
+    every = "SELECT kind || number FROM consent ORDER BY kind, number"
+    assert await left(engine, every) == ["MARKETING1", "MARKETING2", "SMS2"]
+
+
 async def test_the_marks_of_erased_sign_ins_go_after_thirty_days(start: StartSqlWork, engine: Any) -> None:
     await kari(start)
     async with start("nord") as work:
