@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,33 @@ from sqlalchemy import update
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from api.bootstrap import build_app
 from api.settings import Settings
 from api.settings_checks import LONGEST_KEY_SECONDS
 from domain.api_key import KeyText
 from domain.client import Scope
+from domain.usecases.issue_token import LIFETIME
 from integrations.store.tables_clients import API_KEY
+from integrations.tokens.system_tokens import LEEWAY_SECONDS
 from tests.agencies import TENANT, minted, revoked
 from tests.api.searching import search_for
 from tests.databases import raw
 from tests.living import Client, Town, over_http, running
+from tests.oidc.serving import MovableClock
 from tests.planted import SCAN
 from tests.system.watching import PATIENCE, SLOTS
 from tests.transports.bounds import SHORT, ends_soon, goes_on
+from tests.transports.small import served
 
 SOON = {"recheck_seconds": SHORT, "api_key_seconds": SHORT}
+TOKEN_PATH = f"/{TENANT}/1.0/R4/auth/system-token"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
+    moved = MovableClock()
+    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
+    return moved
 
 
 @asynccontextmanager
@@ -67,6 +80,19 @@ async def watch(socket: ClientConnection, search: dict[str, Any]) -> None:
     assert "errors" not in (await next_of(socket, "next"))["payload"]
 
 
+async def is_open(socket: ClientConnection) -> None:
+    await socket.send(json.dumps({"type": "ping"}))
+    async with asyncio.timeout(PATIENCE):
+        while json.loads(await socket.recv())["type"] != "pong":
+            continue
+
+
+async def given_for(client: Client, key: KeyText) -> str:
+    """A system token."""
+    answer = await client.http.post(TOKEN_PATH, headers={"X-ApiKey": key.text})
+    return str(answer.json()["access_token"])
+
+
 async def expired(settings: Settings, key: KeyText) -> None:
     async with raw(settings.database_url) as connection:
         await connection.execute(
@@ -81,8 +107,7 @@ async def test_sockets_end_with_their_key(town: Town, sqlite_filled_url: str, tm
         async with over_http(server.url) as client:
             client.http.headers["X-Tenant"] = TENANT
             search = await search_for(client)
-            path = f"/{TENANT}/1.0/R4/auth/system-token"
-            token = (await client.http.post(path, headers={"X-ApiKey": tokens.text})).json()["access_token"]
+            token = await given_for(client, tokens)
         async with (
             open_socket(server.url, {"X-ApiKey": lost.text}) as by_key,
             open_socket(server.url, {"x-tenant": TENANT}, headers={"X-ApiKey": old.text}) as by_header,
@@ -97,8 +122,7 @@ async def test_sockets_end_with_their_key(town: Town, sqlite_filled_url: str, tm
             assert await ends_soon(server.url, closing_code(by_header)) == 4403
             await revoked(settings, tokens)
             assert await ends_soon(server.url, closing_code(by_token)) == 4403
-            await unnamed.send(json.dumps({"type": "ping"}))
-            await next_of(unnamed, "pong")
+            await is_open(unnamed)
         for payload in ({"X-ApiKey": lost.text}, {"Authorization": f"Bearer {token}"}, {"X-ApiKey": "itb_typo"}):
             async with open_socket(server.url, payload) as socket:
                 assert await closing_code(socket) == 4403
@@ -145,6 +169,41 @@ async def _until_it_ends(answer: httpx2.Response, settings: Settings, key: KeyTe
 
 async def _rest_of(parts: AsyncIterator[str]) -> str:
     return "".join([part async for part in parts])
+
+
+async def test_sockets_and_streams_end_when_their_token_has_run_out(
+    town: Town, sqlite_filled_url: str, clock: MovableClock
+) -> None:
+    """By itself: the key that it was given for still stands, and so does a socket that was opened with it."""
+    settings = town.settings(sqlite_filled_url, **SOON)
+    key = await minted(settings)
+    with served(await build_app(settings)) as (address, _, _):
+        url = f"http://{address}"
+        async with over_http(url) as client:
+            client.http.headers["X-Tenant"] = TENANT
+            search, token = await search_for(client), await given_for(client, key)
+            bearer = {"Authorization": f"Bearer {token}"}
+            body = {"query": SLOTS, "variables": {"search": search}}
+            asked = client.http.stream("POST", "/graphql", json=body, headers={"Accept": "text/event-stream", **bearer})
+            async with (
+                open_socket(url, bearer) as by_bearer,
+                open_socket(url, {"X-ApiKey": token}) as by_header,
+                open_socket(url, {"X-ApiKey": key.text}) as by_key,
+                asked as answer,
+            ):
+                for socket in (by_bearer, by_header, by_key):
+                    await watch(socket, search)
+                clock.ahead = LIFETIME - timedelta(minutes=5)
+                await asyncio.sleep(10 * SOON["recheck_seconds"])
+                for socket in (by_bearer, by_header, by_key):
+                    await is_open(socket)
+                clock.ahead = LIFETIME + timedelta(seconds=LEEWAY_SECONDS + 1)
+                for socket in (by_bearer, by_header):
+                    assert await ends_soon(url, closing_code(socket)) == 4403
+                async with asyncio.timeout(PATIENCE):
+                    told = "".join([text async for text in answer.aiter_text()])
+                await is_open(by_key)
+    assert "slotChanges" in told and "UNAUTHENTICATED" in told and told.endswith("event: complete\ndata:\n\n")
 
 
 async def test_what_a_key_may_not_watch_is_refused_and_the_socket_stays(
