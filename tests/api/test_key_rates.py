@@ -1,0 +1,71 @@
+"""What an agency's key may ask for in a minute: agreed on by key, whichever way it comes and from wherever."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+
+from api.bootstrap import build_app
+from api.settings import Settings
+from domain.api_key import KeyText
+from tests.agencies import TENANT, minted
+from tests.living import Client, Town, over_http
+from tests.transports.small import served
+
+NAME = {"query": "{ tenant { slug } }"}
+TOKEN_PATH = f"/{TENANT}/1.0/R4/auth/system-token"
+
+
+@asynccontextmanager
+async def agency(town: Town, url: str, **limits: Any) -> AsyncIterator[tuple[Client, Settings]]:
+    settings = town.settings(url, **limits)
+    with served(await build_app(settings)) as (address, _, _):
+        async with over_http(f"http://{address}") as client:
+            yield client, settings
+
+
+async def asked(client: Client, times: int, **headers: str) -> list[int]:
+    """Each try's status."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return [(await client.http.post("/graphql", json=NAME, headers=named)).status_code for _ in range(times)]
+
+
+async def token_for(client: Client, key: KeyText) -> httpx2.Response:
+    return await client.http.post(TOKEN_PATH, headers={"X-ApiKey": key.text})
+
+
+async def test_a_key_asks_as_much_as_was_agreed_on_and_no_more(town: Town, sqlite_filled_url: str) -> None:
+    """Its server's address counts for nothing, be it less or more that an address may ask for."""
+    for by_address in (1, 10**6):
+        async with agency(town, sqlite_filled_url, operations_per_address=by_address) as (client, settings):
+            few, more = [await minted(settings, rate_per_minute=rate) for rate in (3, 5)]
+            assert await asked(client, 5, X_ApiKey=few.text) == [200] * 3 + [429] * 2
+            assert await asked(client, 6, X_ApiKey=more.text, Accept="text/event-stream") == [200] * 5 + [429]
+            refused = await client.http.post("/graphql", json=NAME, headers={"X-ApiKey": few.text})
+            [error] = refused.json()["errors"]
+            assert error["extensions"]["code"] == "RATE_LIMITED"
+            assert 1 <= error["extensions"]["retryAfter"] == int(refused.headers["retry-after"]) <= 65
+
+
+async def test_a_keys_system_tokens_are_counted_with_it(town: Town, sqlite_filled_url: str) -> None:
+    """Both when they are asked for and when they are used: more of them let nobody ask for more."""
+    async with agency(town, sqlite_filled_url) as (client, settings):
+        key, other = [await minted(settings, rate_per_minute=4) for _ in range(2)]
+        given = [await token_for(client, key) for _ in range(2)]
+        tokens = [answer.json()["access_token"] for answer in given]
+        assert await asked(client, 1, Authorization=f"Bearer {tokens[0]}") == [200]
+        assert await asked(client, 2, X_ApiKey=tokens[1]) == [200, 429]
+        assert await asked(client, 1, X_ApiKey=key.text) == [429]
+        refused = await token_for(client, key)
+        assert (refused.status_code, refused.json()["issue"][0]["code"]) == (429, "throttled")
+        assert (await token_for(client, other)).status_code == 200
+
+
+async def test_one_address_asks_for_so_many_system_tokens_whatever_keys_it_has(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    async with agency(town, sqlite_filled_url, tokens_per_address=3) as (client, settings):
+        keys = [await minted(settings) for _ in range(4)]
+        assert [(await token_for(client, key)).status_code for key in keys] == [200] * 3 + [429]
+        assert await asked(client, 1, X_ApiKey=keys[0].text) == [200]
