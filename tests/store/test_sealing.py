@@ -127,6 +127,28 @@ async def test_another_tenants_key_opens_nothing_even_in_its_place(start, engine
         await get(StartSqlWork(engine, Sealing(SECRET)), "nord", patient.id)
 
 
+async def moved(engine, how: str) -> None:
+    """The key that seals nord's people is put in another's place, or another in its own."""
+    K = TENANT_KEY.c
+    own, wrapped = (K.tenant_id == "nord", K.purpose == "seal"), select(K.wrapped)
+    values = {
+        "tenant": {"wrapped": wrapped.where(K.tenant_id == "syd", K.purpose == "seal").scalar_subquery()},
+        "purpose": {"wrapped": wrapped.where(K.tenant_id == "nord", K.purpose == "index").scalar_subquery()},
+        "version": {"version": 2},
+    }[how]
+    await change(engine, update(TENANT_KEY).where(*own).values(values))
+
+
+@pytest.mark.parametrize("how", ["tenant", "purpose", "version"])
+async def test_nobody_is_sealed_by_a_key_that_was_moved_from_another_place(start, engine, how):
+    """Whoever changes the tables and knows one key would read all who come later."""
+    for tenant_id in TENANTS:
+        await recognise(start, tenant_id)
+    await moved(engine, how)
+    with pytest.raises(Unsealable, match="a key of nord does not open by master key 0"):
+        await recognise(StartSqlWork(engine, Sealing(SECRET), Stopped()), name="new", subject="new", national_id=OTHER)
+
+
 async def test_another_secret_opens_nothing(start, engine):
     patient = await recognise(start)
     with pytest.raises(Unsealable):
