@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from api.auth import NOBODY, Asking, WhoAsks, forget_cookie
 from api.callers import Caller, Callers
+from api.connections import Connections
 from api.context import Context, Leaving
 from api.conversation import SocketRules
 from api.cors import SYSTEM_TOKEN, Cors, readable_by
@@ -184,12 +185,20 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
 
 
 def _endpoints(house: House) -> tuple[GraphQLEndpoint, SocketEndpoint]:
-    operations = Operations(schema, Fanout(schema))
-    seen_to: dict[str, Any] = {"still": house.still, "recheck": house.settings.recheck_seconds}
-    over_http = GraphQLEndpoint(schema, house.context, operations, StreamRules(**seen_to))
-    context = as_over_http(house.context)
-    rules = SocketRules(**seen_to)
-    return over_http, SocketEndpoint(operations, context, may_come=house.may_open_socket, rules=rules)
+    settings, operations = house.settings, Operations(schema, Fanout(schema))
+    seen_to: dict[str, Any] = {"still": house.still, "recheck": settings.recheck_seconds}
+    connections = Connections(
+        house.limits.address, per_address=settings.connections_per_address, most=settings.most_connections
+    )
+    over_http = GraphQLEndpoint(schema, house.context, operations, StreamRules(**seen_to), connections=connections)
+    over_sockets = SocketEndpoint(
+        operations,
+        as_over_http(house.context),
+        may_come=house.may_open_socket,
+        connections=connections,
+        rules=SocketRules(**seen_to),
+    )
+    return over_http, over_sockets
 
 
 def _around(house: House) -> list[Middleware]:

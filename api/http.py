@@ -5,7 +5,7 @@ a client asks for that reads nothing but events.
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from api.accept import admits_json, names_events
+from api.connections import Connections
 from api.context import Context
 from api.cross_site import HEADERS, is_made_by_a_script
 from api.errors import CodedError, Forbidden, Schema
@@ -57,11 +58,14 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         make_context: MakeContext,
         operations: Operations | None = None,
         events: StreamRules | None = None,
+        *,
+        connections: Connections,
     ) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=())
         self._make_context = make_context
         self._operations = operations or Operations(schema)
         self._events = events or StreamRules()
+        self._connections = connections
         self._streams: set[EventStream] = set()
 
     def stop(self) -> None:
@@ -102,16 +106,28 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         if self._operations.is_subscription(operation):
             if request.method == "GET" or not names_events(accept):
                 raise _refused(OperationType.SUBSCRIPTION, request.method)
-            return EventStream(self._operations.stream(operation, context), context, response.headers, self._events)
+            return self._stream(request, operation, context, response)
         may_run = MAY_RUN[request.method]
         if names_events(accept) and not admits_json(accept):
             kind = self._operations.kind(operation)
             if kind and kind not in may_run:
                 raise _refused(kind, request.method)
-            results = self._operations.stream(operation, context, may_run)
-            return EventStream(results, context, response.headers, self._events)
+            return self._stream(request, operation, context, response, may_run)
         result = await self._execute(operation, context, request.method)
         return self.create_response(await self.process_result(request, result), response)
+
+    def _stream(
+        self,
+        request: Request,
+        operation: Operation,
+        context: Context,
+        response: Response,
+        may_run: Collection[OperationType] | None = None,
+    ) -> EventStream:
+        """Raises `RateLimited` for one too many. It is run at once, or its place would not be given back."""
+        leave = self._connections.enter(request, context.languages)
+        results = self._operations.stream(operation, context, may_run)
+        return EventStream(results, context, response.headers, self._events, leave)
 
     async def _execute(self, operation: Operation, context: Context, method: str) -> ExecutionResult:
         try:

@@ -152,6 +152,12 @@ class Settings:
     operations_per_address: int = setting(
         "The same by address, for whoever comes without a key that has a rate; and, apart from it, notifications.", 3000
     )
+    connections_per_address: int = setting(
+        "WebSockets and event streams one address may have open at once in one process; above it a WebSocket is closed "
+        "with 1013, and a stream is RATE_LIMITED.",
+        500,
+    )
+    most_connections: int = setting("The same from all addresses together.", 5000)
     logins_per_address: int = setting(
         "Logins that may begin in ten minutes from one address; above it RATE_LIMITED.", 200
     )

@@ -31,7 +31,7 @@ LONGEST_KEY_SECONDS = 30
 
 COUNTS = (
     *("token_key", "database_pool", "holds_per_visitor", "holds_per_address", "holds_per_clinic", "most_watches"),
-    *("operations_per_viewer", "operations_per_address"),
+    *("operations_per_viewer", "operations_per_address", "connections_per_address", "most_connections"),
     *("logins_per_address", "failed_logins_per_address", "tokens_per_address"),
 )
 

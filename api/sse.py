@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -41,13 +41,22 @@ class EventStream(Response):
 
     media_type = EVENTS
 
-    def __init__(self, results: Results, context: Context, headers: Mapping[str, str], rules: StreamRules) -> None:
+    def __init__(
+        self,
+        results: Results,
+        context: Context,
+        headers: Mapping[str, str],
+        rules: StreamRules,
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`leave` is called when all is over."""
         self.status_code = 200
         self.background = None
         self.init_headers({**headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._results = results
         self._context = context
         self._rules = rules
+        self._leave = leave
         self._stalled = False
         self._sending: asyncio.Task[None] | None = None
         self._has_left: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -58,6 +67,12 @@ class EventStream(Response):
             self._sending.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._run(receive, send)
+        finally:
+            self._leave()
+
+    async def _run(self, receive: Receive, send: Send) -> None:
         out = Outlet(send, self._rules.send_timeout, self._give_up)
         self._sending = asyncio.create_task(self._send_results(out))
         tasks = [self._sending, asyncio.create_task(self._beat(out)), asyncio.create_task(_gone(receive))]

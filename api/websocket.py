@@ -13,10 +13,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from api.connections import Connections
 from api.context import Context
 from api.conversation import Conversation, MakeSocketContext, SocketRules
 from api.cross_site import COMES_BY, SOCKET
-from api.errors import BadInput
+from api.errors import BadInput, RateLimited
 from api.operations import Operations
 
 PROTOCOL = "graphql-transport-ws"
@@ -38,11 +39,13 @@ class SocketEndpoint:
         make_context: MakeSocketContext,
         *,
         may_come: MayCome,
+        connections: Connections,
         rules: SocketRules | None = None,
     ) -> None:
         self._operations = operations
         self._make_context = make_context
         self._may_come = may_come
+        self._connections = connections
         self._rules = rules or SocketRules()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,8 +58,19 @@ class SocketEndpoint:
                 await socket.accept()
                 await socket.close(4406, "Subprotocol not acceptable")
             else:
-                await socket.accept(PROTOCOL)
-                await Conversation(socket, self._operations, self._make_context, self._rules).run()
+                await self._converse(socket)
+
+    async def _converse(self, socket: WebSocket) -> None:
+        try:
+            leave = self._connections.enter(socket)
+        except RateLimited:
+            await socket.accept(PROTOCOL)  # of a handshake that is refused browsers learn neither code nor reason
+            return await socket.close(1013, "Too many connections")
+        try:
+            await socket.accept(PROTOCOL)
+            await Conversation(socket, self._operations, self._make_context, self._rules).run()
+        finally:
+            leave()
 
 
 def as_over_http(make_context: Callable[[Request, Response, str], Awaitable[Context]]) -> MakeSocketContext:

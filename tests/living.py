@@ -66,7 +66,13 @@ class Town:
         for much; tests of limits set their own.
         """
         patient = {"find_deadline": 20.0, "look_up_deadline": 10.0, "book_deadline": 30.0, "check_interval": 0.2}
-        many = {"operations_per_viewer": 10**6, "operations_per_address": 10**6, "logins_per_address": 10**6}
+        many = dict.fromkeys(
+            (
+                *("operations_per_viewer", "operations_per_address", "logins_per_address"),
+                *("connections_per_address", "most_connections"),
+            ),
+            10**6,
+        )
         forgetful = {"fresh_seconds": 0.0, "stale_seconds": 0.0, "silence_seconds": 0.0}
         return Settings(
             **{

@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
+from api.connections import Connections
 from api.conversation import SocketRules
 from api.errors import BadInput, Schema, Unauthenticated, UpstreamDown
 from api.http import GraphQLEndpoint
@@ -240,18 +241,26 @@ class Running:
 
 @contextmanager
 def running(
-    rules: SocketRules | None = None, events: StreamRules | None = None, *, shared: Any = None, origins: Any = ()
+    rules: SocketRules | None = None,
+    events: StreamRules | None = None,
+    *,
+    shared: Any = None,
+    origins: Any = (),
+    connections: Connections | None = None,
 ) -> Iterator[Running]:
     door = Door()
     rules = rules or SocketRules(still=door.still)
     operations = Operations(schema, shared)
-    endpoint = GraphQLEndpoint(schema, door.context, operations, events)
+    connections = connections or Connections(lambda connection: "all")
+    endpoint = GraphQLEndpoint(schema, door.context, operations, events, connections=connections)
     listed = Origins(everywhere=frozenset(origins))
 
     async def may_come(origin: str, connection: HTTPConnection) -> bool:
         return await listed.are_known(origin, connection.headers.get("host"), None)
 
-    socket = SocketEndpoint(operations, as_over_http(door.context), may_come=may_come, rules=rules)
+    socket = SocketEndpoint(
+        operations, as_over_http(door.context), may_come=may_come, connections=connections, rules=rules
+    )
     app = Starlette(routes=[Route("/graphql", endpoint), WebSocketRoute("/graphql", socket)])
     with served(app) as (address, loop, running_server):
         yield Running(address, loop, running_server, door, endpoint)
