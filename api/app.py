@@ -186,7 +186,11 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
 
 def _endpoints(house: House) -> tuple[GraphQLEndpoint, SocketEndpoint]:
     settings, operations = house.settings, Operations(schema, Fanout(schema))
-    seen_to: dict[str, Any] = {"still": house.still, "recheck": settings.recheck_seconds}
+    seen_to: dict[str, Any] = {
+        "still": house.still,
+        "recheck": settings.recheck_seconds,
+        "longest": settings.connection_seconds,
+    }
     connections = Connections(
         house.limits.address, per_address=settings.connections_per_address, most=settings.most_connections
     )

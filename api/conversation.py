@@ -26,16 +26,18 @@ MakeSocketContext = Callable[[HTTPConnection, Mapping[str, Any], str], Awaitable
 
 GONE = Closed(None, "The client is gone")
 SILENT = Closed(None, "The client reads nothing")
+LONG_ENOUGH = Closed(1012, "Open for long enough: connect again")
 _LOST = (OSError, WebSocketDisconnect, WebSocketDisconnected)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SocketRules:
-    """Times in seconds. `most_operations` are those of one socket that run at once."""
+    """Times in seconds, `longest` of a socket from its welcome. `most_operations` are those of one that run at once."""
 
     init_timeout: float = 5
     send_timeout: float = 10
     recheck: float = 30
+    longest: float = 8 * 3600
     most_operations: int = 50
     still: Still = everybody_stays
 
@@ -172,10 +174,20 @@ class Conversation:
         await self._out.send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
 
     async def _watch(self, first: Context) -> None:
+        """Nobody stays for ever, not even where nobody signed in: what a process has open is bounded in time, too."""
+        try:
+            async with asyncio.timeout(self._rules.longest):
+                await self._leaving(first)
+        except TimeoutError:
+            return self._stop(LONG_ENOUGH)  # clients come back after this code, and go on after their last cursor
+        self._stop(Closed(4403, "Forbidden"))
+
+    async def _leaving(self, first: Context) -> None:
+        """Returns when who is there has to leave."""
         while True:
             await asyncio.sleep(self._rules.recheck)
             if await has_ended(self._rules.still, first):
-                return self._stop(Closed(4403, "Forbidden"))
+                return
 
     def _stop(self, closed: Closed) -> None:
         """Wakes `run`, which alone ends the conversation."""

@@ -131,6 +131,9 @@ class Settings:
         1,
     )
     recheck_seconds: float = setting("Seconds between looks whether who opened a WebSocket is still signed in.", 30.0)
+    connection_seconds: float = setting(
+        "Seconds a WebSocket or event stream may be open; then it ends, and the client connects again.", 28_800.0
+    )
     origins: str = setting(
         "Origins whose pages may speak for every tenant, besides those that a tenant and its keys list, separated by "
         "commas, such as `https://booking.example`.",

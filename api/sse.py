@@ -24,11 +24,13 @@ COMMENT = b":\n\n"
 
 @dataclass(frozen=True, kw_only=True)
 class StreamRules:
-    """In seconds: how long a line may be silent, a client not read, and a signed-in one not be looked at again."""
+    """In seconds: how long a line may be silent, a client not read, and a signed-in one not be looked at again; and how
+    long a stream may last: it then ends as if it were cut, and the client comes back."""
 
     heartbeat: float = 12
     send_timeout: float = 10
     recheck: float = 30
+    longest: float = 8 * 3600
     still: Still = everybody_stays
 
 
@@ -77,7 +79,7 @@ class EventStream(Response):
         self._sending = asyncio.create_task(self._send_results(out))
         tasks = [self._sending, asyncio.create_task(self._beat(out)), asyncio.create_task(_gone(receive))]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, timeout=self._rules.longest, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
