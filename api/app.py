@@ -185,7 +185,10 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
 
 
 def _endpoints(house: House) -> tuple[GraphQLEndpoint, SocketEndpoint]:
-    settings, operations = house.settings, Operations(schema, Fanout(schema))
+    settings, operations = (
+        house.settings,
+        Operations(schema, Fanout(schema), query_seconds=house.settings.query_seconds),
+    )
     seen_to: dict[str, Any] = {
         "still": house.still,
         "recheck": settings.recheck_seconds,

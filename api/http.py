@@ -131,14 +131,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
 
     async def _execute(self, operation: Operation, context: Context, method: str) -> ExecutionResult:
         try:
-            return await self.schema.execute(
-                operation.query,
-                variable_values=operation.variables,
-                context_value=context,
-                operation_name=operation.operation_name,
-                allowed_operation_types=MAY_RUN[method],
-                operation_extensions=operation.extensions,
-            )
+            return await self._operations.answer(operation, context, MAY_RUN[method])
         except CannotGetOperationTypeError as wrong:
             raise HTTPException(400, NO_SUCH_OPERATION) from wrong
         except InvalidOperationTypeError as wrong:

@@ -1,5 +1,7 @@
-"""Running operations: the one way every streaming transport takes, whatever it then sends."""
+"""Running operations: the one way every transport takes, whatever it then sends."""
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from strawberry.types.graphql import OperationType
 
 from api.context import Context
 from api.errors import BadInput, Schema, coded
+
+log = logging.getLogger(__name__)
 
 MOST_TOKENS = 2000
 """In one document; the largest of our own frontends' has a quarter of it."""
@@ -82,11 +86,17 @@ Shared = Callable[[Operation, Context], Results | None]
 
 
 class Operations:
-    """Queries and mutations have one result, subscriptions any number; every error is coded, wherever it was raised."""
+    """Queries and mutations have one result, subscriptions any number; every error is coded, wherever it was raised.
 
-    def __init__(self, schema: Schema, shared: Shared | None = None) -> None:
+    A query is cut after `query_seconds`, whoever waits for it. A mutation never is: between an EHR's answer and what is
+    written of it, cutting would make a booking that is known one that has to be found out, and tell the patient so.
+    Each thing it waits for has a deadline of its own.
+    """
+
+    def __init__(self, schema: Schema, shared: Shared | None = None, *, query_seconds: float = 30) -> None:
         self._schema = schema
         self._shared = shared
+        self._query_seconds = query_seconds
 
     def kind(self, operation: Operation) -> OperationType | None:
         """None when it cannot be told: a syntax error, or no operation of that name."""
@@ -99,6 +109,23 @@ class Operations:
     def is_subscription(self, operation: Operation) -> bool:
         """Without a look into most documents: a keyword has one spelling."""
         return "subscription" in operation.query and self.kind(operation) is OperationType.SUBSCRIPTION
+
+    async def answer(
+        self, operation: Operation, context: Context, allowed: Collection[OperationType]
+    ) -> ExecutionResult:
+        """The one result of a query or mutation. Raises what Strawberry does where none of it can be run."""
+        try:
+            async with asyncio.timeout(self._limit(operation)):
+                return await self._schema.execute(
+                    operation.query,
+                    variable_values=operation.variables,
+                    context_value=context,
+                    operation_name=operation.operation_name,
+                    allowed_operation_types=allowed,
+                    operation_extensions=operation.extensions,
+                )
+        except TimeoutError:
+            return _cut(context)
 
     def stream(
         self, operation: Operation, context: Context, allowed: Collection[OperationType] | None = None
@@ -125,8 +152,9 @@ class Operations:
                 operation_extensions=operation.extensions,
                 allowed_operation_types=allowed,
             )
+            limit = self._limit(operation)
             async with aclosing(running) as results:
-                async for result in results:
+                while (result := await _next(results, limit, context)) is not None:
                     encoded = _encoded(result)
                     context.is_behind = encoded.has_errors
                     yield encoded
@@ -135,6 +163,29 @@ class Operations:
             # extensions that break while a document is parsed, and values no JSON can hold, reach no other catcher
             refused = failed(failure, context)
             yield Result(refused.body, has_errors=True) if begun else refused
+
+    def _limit(self, operation: Operation) -> float | None:
+        """Looks into few documents, as `is_subscription` does."""
+        may_be_other = "mutation" in operation.query or "subscription" in operation.query
+        if may_be_other and self.kind(operation) in (OperationType.MUTATION, OperationType.SUBSCRIPTION):
+            return None
+        return self._query_seconds
+
+
+async def _next(results: AsyncIterator[Any], limit: float | None, context: Context) -> Any:
+    """None at the end. What is cut is over by itself then: its results have no more."""
+    try:
+        async with asyncio.timeout(limit):
+            return await anext(results, None)
+    except TimeoutError:
+        return _cut(context)
+
+
+def _cut(context: Context) -> ExecutionResult:
+    """Executed, and nothing came of it: `data` is null, as where an error reaches the root."""
+    log.warning("request %s took too long and was cut", context.request_id)
+    too_late = GraphQLError("The query was cut.", original_error=TimeoutError())
+    return ExecutionResult(data=None, errors=[coded(too_late, context)])
 
 
 def failed(failure: Exception, context: Context) -> Result:

@@ -90,6 +90,11 @@ class Settings:
     find_deadline: float = setting("Seconds an EHR may take to tell its free times.", 4.0)
     look_up_deadline: float = setting("Seconds an EHR may take to answer a look-up.", 2.0)
     book_deadline: float = setting("Seconds an EHR may take to book, move or cancel.", 12.0)
+    query_seconds: float = setting(
+        "Seconds a query may take in all, more than ITB_FIND_DEADLINE and ITB_LOOK_UP_DEADLINE together; then it is "
+        "cut, and a TIMEOUT. Mutations are never cut.",
+        30.0,
+    )
     fresh_seconds: float = setting("Seconds for which what an EHR told of free times counts as new.", 20.0)
     stale_seconds: float = setting(
         "Seconds for which it is shown at all, told as STALE, while the EHR is asked again behind the answer's back.",

@@ -20,7 +20,7 @@ LENGTHS = (
     *("find_deadline", "look_up_deadline", "book_deadline", "check_interval"),
     *("hold_seconds", "hold_cap_seconds", "poll_seconds", "slowest_poll_seconds", "log_seconds", "watch_seconds"),
     *("recheck_seconds", "job_seconds", "export_seconds", "key_seconds", "step_up_seconds"),
-    "connection_seconds",
+    *("connection_seconds", "query_seconds"),
 )
 LONGEST_STEP_UP = 1800
 MAY_BE_ZERO = ("api_key_seconds", "fresh_seconds", "stale_seconds", "silence_seconds", "linger_seconds")
@@ -75,7 +75,15 @@ def _check_numbers(settings: "Settings") -> None:
     for name in MAY_BE_ZERO:
         if not isfinite(getattr(settings, name)) or not 0 <= getattr(settings, name) <= LONGEST:
             raise SettingsInvalid(f"{PREFIX}{name.upper()}: must be at least 0 and at most {LONGEST} seconds")
+    _check_deadlines(settings)
     _check_counts(settings)
+
+
+def _check_deadlines(settings: "Settings") -> None:
+    if settings.query_seconds <= settings.find_deadline + settings.look_up_deadline:
+        raise SettingsInvalid(
+            f"{PREFIX}QUERY_SECONDS: must be more than {PREFIX}FIND_DEADLINE and {PREFIX}LOOK_UP_DEADLINE together"
+        )
 
 
 def _check_counts(settings: "Settings") -> None:

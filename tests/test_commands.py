@@ -62,6 +62,7 @@ def closed() -> int:
         *(("ITB_FIND_DEADLINE", value) for value in ("soon", "0", "-1", "nan", "inf", "1e9")),
         *(("ITB_HOLD_SECONDS", value) for value in ("1.5", "0", "99999999999999999999")),
         ("ITB_HOLD_CAP_SECONDS", "599"),
+        ("ITB_QUERY_SECONDS", "6"),
         ("ITB_DATABASE_POOL", "0"),
         *(("ITB_API_KEY_SECONDS", value) for value in ("-1", "31", "nan")),
         *(("ITB_API_KEY_PEPPERS", value) for value in ("pepper", "1:short", f"0:{'a' * 32}")),

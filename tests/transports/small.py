@@ -63,6 +63,11 @@ class Mutation:
     def add(self, number: int) -> int:
         return number + 1
 
+    @strawberry.mutation
+    async def add_slowly(self, number: int, seconds: float) -> int:
+        await asyncio.sleep(seconds)
+        return number + 1
+
 
 @strawberry.type
 class Subscription:
@@ -247,10 +252,11 @@ def running(
     shared: Any = None,
     origins: Any = (),
     connections: Connections | None = None,
+    query_seconds: float = 30,
 ) -> Iterator[Running]:
     door = Door()
     rules = rules or SocketRules(still=door.still)
-    operations = Operations(schema, shared)
+    operations = Operations(schema, shared, query_seconds=query_seconds)
     connections = connections or Connections(lambda connection: "all")
     endpoint = GraphQLEndpoint(schema, door.context, operations, events, connections=connections)
     listed = Origins(everywhere=frozenset(origins))
