@@ -34,6 +34,10 @@ IN_THE_CLEAR = {"name": "", "birth_date": None, "phone": None, "email": None}
 """What is left in the columns that held it once."""
 
 
+Found = tuple[Patient | None, Patient | None]
+"""Who the sign-in is linked to, and whose it is by all that is told: both of them one, or two, or nobody yet."""
+
+
 class Person(Struct, frozen=True):
     """What is sealed of a patient beside the number."""
 
@@ -72,14 +76,22 @@ class SqlPatients:
         self, tenant_id: str, identity: Identity, new_id: UUID, request_id: str | None = None
     ) -> Patient:
         """One person stays one patient, whoever they sign in through; two numbers are never made one patient."""
-        linked = await self._vouched_for(tenant_id, identity)
-        patient = await self._numbered(tenant_id, identity.national_id) or _unless_another(linked, identity)
+        linked, patient = found = await self._found(tenant_id, identity)
+        if patient and patient == linked == _brought_up_to_date(patient, identity):
+            return patient
+        linked, patient = await self._locked(tenant_id, identity, found)
+        patient = patient or await self._create(_new(tenant_id, new_id, identity))
         if patient is None:
-            patient = await self._create(_new(tenant_id, new_id, identity))
+            return await self.recognise(tenant_id, identity, new_id, request_id)  # somebody else was first
         if linked is None or linked.id != patient.id:
-            patient = await self._link(patient, identity, new_id, relink=linked is not None)
+            if not await self._link(patient, identity, new_id, relink=linked is not None):
+                return await self.recognise(tenant_id, identity, new_id, request_id)
             action = "patient.registered" if patient.id == new_id else "patient.sign_in_linked"
             await self._note(action, patient, request_id)
+        return await self._bring_up_to_date(patient, identity, request_id)
+
+    async def _bring_up_to_date(self, patient: Patient, identity: Identity, request_id: str | None) -> Patient:
+        """The patient is locked by then, or new: else what was typed meanwhile would be written over."""
         current = _brought_up_to_date(patient, identity)
         if current != patient:
             await self.save(current)
@@ -107,6 +119,20 @@ class SqlPatients:
         )
         await add_audit(self._connection, entry)
 
+    async def _found(self, tenant_id: str, identity: Identity) -> Found:
+        linked = await self._vouched_for(tenant_id, identity)
+        return linked, await self._numbered(tenant_id, identity.national_id) or _unless_another(linked, identity)
+
+    async def _locked(self, tenant_id: str, identity: Identity, found: Found) -> Found:
+        """Looks again once nobody else writes to whom was found, in one order for those who find the same two."""
+        kept: set[UUID] = set()
+        while wanted := {each.id for each in found if each} - kept:
+            rows = select(P.id).where(P.tenant_id == tenant_id, P.id.in_(wanted)).order_by(P.id)
+            await self._connection.execute(rows.with_for_update())
+            kept |= wanted
+            found = await self._found(tenant_id, identity)
+        return found
+
     async def _vouched_for(self, tenant_id: str, identity: Identity) -> Patient | None:
         return await self._find(
             tenant_id,
@@ -123,20 +149,18 @@ class SqlPatients:
             tenant_id, select(PATIENT).where(P.tenant_id == tenant_id, P.national_index.in_(indexes))
         )
 
-    async def _create(self, patient: Patient) -> Patient:
-        """Whoever else creates the same person at this moment is waited for, and then theirs is the patient."""
+    async def _create(self, patient: Patient) -> Patient | None:
+        """Whoever else creates the same person at this moment is waited for; None when theirs is the patient."""
         keys = await self._sealing.keys(patient.tenant_id)
-        if first := await self._while_rotating(keys, patient):
-            return first
+        if await self._while_rotating(keys, patient):
+            return None
         added = await self._connection.execute(
             insert_for(self._connection, PATIENT)
             .values(values_of(keys, patient))
             .on_conflict_do_nothing(index_elements=["tenant_id", "national_index"])
             .returning(P.id)
         )
-        if added.first() is not None:
-            return patient
-        return await self._numbered(patient.tenant_id, patient.national_id) or patient
+        return patient if added.first() is not None else None
 
     async def _while_rotating(self, keys: TenantKeys, patient: Patient) -> Patient | None:
         """The patient whom another process has just created. While there are two index keys, one process may go by the
@@ -151,12 +175,13 @@ class SqlPatients:
             await self._connection.execute(select(func.pg_advisory_xact_lock(number)))
         return await self._numbered(patient.tenant_id, patient.national_id)
 
-    async def _link(self, patient: Patient, identity: Identity, new_id: UUID, *, relink: bool) -> Patient:
+    async def _link(self, patient: Patient, identity: Identity, new_id: UUID, *, relink: bool) -> bool:
+        """False where another login has linked the sign-in meanwhile: then that one's patient is to be looked at."""
         place = {"tenant_id": patient.tenant_id, "issuer": identity.issuer, "subject": identity.subject}
-        here = [I[name] == part for name, part in place.items()]
         if relink:
+            here = [I[name] == part for name, part in place.items()]
             await self._connection.execute(update(PATIENT_IDENTITY).where(*here).values(patient_id=patient.id))
-            return patient
+            return True
         added = await self._connection.execute(
             insert_for(self._connection, PATIENT_IDENTITY)
             .values(**place, patient_id=patient.id)
@@ -164,13 +189,10 @@ class SqlPatients:
             .returning(I.patient_id)
         )
         if added.first() is not None:
-            return patient
-        first = _unless_another(await self._vouched_for(patient.tenant_id, identity), identity)
-        if first is None or first.id == patient.id or patient.id != new_id or patient.national_id:
-            return patient
-        # Two first logins at once of a person without a number: the other one's patient it is.
-        await self._connection.execute(delete(PATIENT).where(P.tenant_id == patient.tenant_id, P.id == new_id))
-        return first
+            return True
+        if patient.id == new_id:
+            await self._connection.execute(delete(PATIENT).where(P.tenant_id == patient.tenant_id, P.id == new_id))
+        return False
 
     async def _find(self, tenant_id: str, statement: Any) -> Patient | None:
         row = (await self._connection.execute(statement)).first()
