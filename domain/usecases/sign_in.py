@@ -115,28 +115,33 @@ class SignIn:
         if known := await self.reads.known(tenant.id, identity):
             return known
         async with self.start_work(tenant.id) as work:
-            erased_at = await work.traces.erased_at(tenant.id, identity)
-            patient = await self._made_known(work, tenant, identity, request_id, erased_at)
+            patient, _ = await self._made_known(work, tenant, identity, request_id)
             await work.commit()
         return patient
 
     async def _not_erased(self, tenant: Tenant, identity: Identity, request_id: str) -> Patient | None:
         async with self.start_work(tenant.id) as work:
-            erased_at = await work.traces.erased_at(tenant.id, identity)
-            if _is_over(identity, erased_at):
+            if _is_over(identity, await work.traces.erased_at(tenant.id, identity)):
                 return None
-            patient = await self._made_known(work, tenant, identity, request_id, erased_at)
+            patient, erased_at = await self._made_known(work, tenant, identity, request_id)
+            if _is_over(identity, erased_at):
+                return None  # at this very moment; what was written is not committed
             await work.commit()
         return patient
 
     async def _made_known(
-        self, work: UnitOfWork, tenant: Tenant, identity: Identity, request_id: str, erased_at: datetime | None
-    ) -> Patient:
-        """Of somebody who was erased and signs in anew: what is from before the erasure counts no more than it did."""
+        self, work: UnitOfWork, tenant: Tenant, identity: Identity, request_id: str
+    ) -> tuple[Patient, datetime | None]:
+        """And when who signs in so was erased last: what is from before that counts no more than it did.
+
+        Asked for once the sign-in is linked. No other login can link it from then on, and so an erasure that is not
+        seen by then is of nobody who signed in so.
+        """
         patient = await work.patients.recognise(tenant.id, identity, uuid4(), request_id)
+        erased_at = await work.traces.erased_at(tenant.id, identity)
         if erased_at and (patient.signed_out_at is None or patient.signed_out_at < erased_at):
             await work.patients.sign_out(tenant.id, patient.id, erased_at)
-        return patient
+        return patient, erased_at
 
 
 def session_id(secret: str) -> str:

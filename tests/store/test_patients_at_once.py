@@ -3,19 +3,28 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.audit import Actor, ActorKind
+from domain.catalogue import Seed
 from domain.patient import Patient
+from domain.usecases.erase_patient import ErasePatient
+from domain.usecases.sign_in import SignedOut, SignIn
 from domain.usecases.update_contact_details import UpdateContactDetails
+from integrations.store.engine import open_engine
+from integrations.store.sealing import Sealing
+from integrations.store.sessions import SqlSessionReads
 from integrations.store.work import SqlWork, StartSqlWork
 from tests.databases import raw
 from tests.store.conftest import Stopped
-from tests.store.making import make_identity, make_tenant
+from tests.store.making import NOW, SECRET, make_identity, make_tenant
 
 TENANT = make_tenant("nord")
 PATIENCE = 20.0
@@ -79,3 +88,83 @@ async def test_a_login_never_writes_over_what_is_typed_at_that_moment(start: Sta
     assert kept == recognised
     assert kept and (kept.phone, kept.edited) == ("+4791111111", ("phone",))
     assert (kept.name, kept.email) == (told["name"], told["email"])
+
+
+@asynccontextmanager
+async def on_postgresql(url: str) -> AsyncIterator[StartSqlWork]:
+    """With a tenant. On SQLite nobody else writes while a login does."""
+    engine = open_engine(url)
+    start = StartSqlWork(engine, Sealing(SECRET), Stopped())
+    async with start("nord") as work:
+        await work.catalogue.put_seed(Seed(tenant=TENANT))
+        await work.commit()
+    yield start
+    await engine.dispose()
+
+
+def sign_in(start: StartSqlWork, starting: Any = None) -> SignIn:
+    reads = SqlSessionReads(start._engine, start._sealing, Stopped())
+    return SignIn(start_work=starting or start, reads=reads, clock=Stopped())
+
+
+def before_it_recognises(start: StartSqlWork, meanwhile: Callable[[], Awaitable[None]]) -> Any:
+    """Starts work as `start` does, in which something else is done right before whoever signs in is looked for."""
+
+    @asynccontextmanager
+    async def starting(tenant_id: str) -> AsyncIterator[SqlWork]:
+        async with start(tenant_id) as work:
+            recognise = work.patients.recognise
+
+            async def after_that(*who: Any) -> Patient:
+                await meanwhile()
+                return await recognise(*who)
+
+            work.patients.recognise = after_that  # type: ignore[method-assign]
+            yield work
+
+    return starting
+
+
+async def erase(start: StartSqlWork, patient: Patient) -> None:
+    await ErasePatient(start_work=start, clock=Stopped())(TENANT, actor(patient), patient)
+
+
+async def people(start: StartSqlWork) -> list[Any]:
+    async with raw(start) as connection:
+        found = [await connection.execute(text(f"SELECT * FROM {name}")) for name in ("patient", "patient_identity")]
+        return [row for each in found for row in each]
+
+
+async def test_no_token_brings_back_who_is_erased_at_that_moment(postgres_url: str) -> None:
+    async with on_postgresql(postgres_url) as start:
+        kari = await recognise(start)
+        starting = before_it_recognises(start, lambda: erase(start, kari))
+        token = make_identity(email="another@example.org")
+        assert await sign_in(start, starting).of_token(TENANT, token, "r1") is None
+        assert await people(start) == []
+
+
+async def test_nor_who_is_erased_while_a_token_waits_to_write_to_them(postgres_url: str) -> None:
+    async with on_postgresql(postgres_url) as start:
+        kari = await recognise(start)
+        asked = []
+
+        async def ask() -> None:
+            token = make_identity(email="another@example.org")
+            asked.append(asyncio.create_task(sign_in(start).of_token(TENANT, token, "r1")))
+            await until_somebody_waits(start._engine)
+
+        await ErasePatient(start_work=before_its_commit(start, ask), clock=Stopped())(TENANT, actor(kari), kari)
+        assert await asked[0] is None
+        assert await people(start) == []
+
+
+async def test_who_signs_in_anew_while_being_erased_has_signed_out_of_all_before(postgres_url: str) -> None:
+    async with on_postgresql(postgres_url) as start:
+        kari, token = await recognise(start), make_identity(expires_at=NOW + timedelta(days=1))
+        starting = before_it_recognises(start, lambda: erase(start, kari))
+        later = replace(token, authenticated_at=NOW + timedelta(seconds=1), email="another@example.org")
+        _, viewer = await sign_in(start, starting).open_session(TENANT, later, "r1")
+        assert viewer.patient.id != kari.id
+        with pytest.raises(SignedOut):
+            await sign_in(start).of_token(TENANT, replace(token, email=later.email), "r1")
