@@ -1,16 +1,10 @@
-"""Patients, recognised by their national number or by whoever vouches for them.
-
-Who they are is sealed: the number by itself, and name, birth date, phone and e-mail as one value, since they are read
-and written together. What versions before that kept in the clear is read from there until it is sealed.
-"""
+"""Patients, recognised by their national number or by whoever vouches for them."""
 
 from dataclasses import fields, replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
-from msgspec import Struct
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,32 +13,16 @@ from domain.national_id import NationalId
 from domain.patient import Identity, Patient
 from domain.ports import Clock
 from integrations.store.audit import add_audit
+from integrations.store.patient_rows import NATIONAL_ID, numbered, patient_of, values_of
 from integrations.store.sealing import TenantKeys
 from integrations.store.tables import PATIENT, PATIENT_IDENTITY
 from integrations.store.tenant_keys import WorkSealing
-from integrations.store.types import AnyRow
 from integrations.store.upserts import insert_for
 
 P, I = PATIENT.c, PATIENT_IDENTITY.c  # noqa: E741
 
-NATIONAL_ID, PERSON = "patient.national_id", "patient.person"
-"""What the sealed values are sealed as."""
-
-IN_THE_CLEAR = {"name": "", "birth_date": None, "phone": None, "email": None}
-"""What is left in the columns that held it once."""
-
-
 Found = tuple[Patient | None, Patient | None]
 """Who the sign-in is linked to, and whose it is by all that is told: both of them one, or two, or nobody yet."""
-
-
-class Person(Struct, frozen=True):
-    """What is sealed of a patient beside the number."""
-
-    name: str
-    birth_date: date | None
-    phone: str | None
-    email: str | None
 
 
 class SqlPatients:
@@ -144,7 +122,7 @@ class SqlPatients:
     async def _numbered(self, tenant_id: str, number: NationalId | None) -> Patient | None:
         if number is None:
             return None
-        indexes = (await self._sealing.keys(tenant_id)).indexes(NATIONAL_ID, _numbered(number))
+        indexes = (await self._sealing.keys(tenant_id)).indexes(NATIONAL_ID, numbered(number))
         return await self._find(
             tenant_id, select(PATIENT).where(P.tenant_id == tenant_id, P.national_index.in_(indexes))
         )
@@ -167,7 +145,7 @@ class SqlPatients:
         former and another by the latter, so that the unique index alone does not make them meet."""
         if patient.national_id is None:
             return None
-        known = keys.indexes(NATIONAL_ID, _numbered(patient.national_id))
+        known = keys.indexes(NATIONAL_ID, numbered(patient.national_id))
         if len(known) < 2:
             return None
         if self._connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
@@ -197,48 +175,6 @@ class SqlPatients:
     async def _find(self, tenant_id: str, statement: Any) -> Patient | None:
         row = (await self._connection.execute(statement)).first()
         return patient_of(await self._sealing.known(tenant_id), row) if row else None
-
-
-def patient_of(keys: TenantKeys, row: AnyRow) -> Patient:
-    """Raises `Unsealable`."""
-    number, person = None, Person(row.name, row.birth_date, row.phone, row.email)
-    if row.national_sealed is not None:
-        number = msgspec.json.decode(keys.open(NATIONAL_ID, str(row.id), row.national_sealed), type=NationalId)
-    if row.person_sealed is not None:
-        person = msgspec.json.decode(keys.open(PERSON, str(row.id), row.person_sealed), type=Person)
-    return Patient(
-        tenant_id=row.tenant_id,
-        id=row.id,
-        name=person.name,
-        birth_date=person.birth_date,
-        national_id=number,
-        phone=person.phone,
-        email=person.email,
-        language=row.language,
-        edited=row.edited,
-        signed_out_at=row.signed_out_at,
-    )
-
-
-def values_of(keys: TenantKeys, patient: Patient) -> dict[str, Any]:
-    """Without what has a writer of its own, which would else be written back as it was."""
-    number, id = patient.national_id, str(patient.id)
-    person = Person(patient.name, patient.birth_date, patient.phone, patient.email)
-    return {
-        "tenant_id": patient.tenant_id,
-        "id": patient.id,
-        "national_sealed": number and keys.seal(NATIONAL_ID, id, msgspec.json.encode(number, order="sorted")),
-        "national_index": number and keys.index(NATIONAL_ID, _numbered(number)),
-        "person_sealed": keys.seal(PERSON, id, msgspec.json.encode(person)),
-        "language": patient.language,
-        "edited": patient.edited,
-        **IN_THE_CLEAR,
-    }
-
-
-def _numbered(number: NationalId) -> bytes:
-    """What the blind index is made of."""
-    return f"{number.country}:{number.number}".encode()
 
 
 def _unless_another(linked: Patient | None, identity: Identity) -> Patient | None:

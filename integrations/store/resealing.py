@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ports import KeyReport, Unsealable
 from domain.ports.keys import Place
-from integrations.store import booking_rows, exports, patients, sessions
+from integrations.store import booking_rows, exports, patient_rows, sessions
 from integrations.store.sealing import HEADER, KEY_BYTES, KeyState, Purpose, Sealing, TenantKeys, header_of
 from integrations.store.tables import PATIENT, SESSION
 from integrations.store.tables_bookings import BOOKING
@@ -46,7 +46,7 @@ class Sealed:
 
 
 def _patient_anew(keys: TenantKeys, row: AnyRow) -> dict[str, Any]:
-    return patients.values_of(keys, patients.patient_of(keys, row))
+    return patient_rows.values_of(keys, patient_rows.patient_of(keys, row))
 
 
 def _booking_anew(keys: TenantKeys, row: AnyRow) -> dict[str, Any]:
