@@ -58,6 +58,7 @@ ACTIONS: Mapping[str, Kind] = {
     "patient.export": Kind(EXPORT, "R"),
     "patient.export_downloaded": Kind(EXPORT, "R"),
     "patient.erased": Kind(PATIENT_RECORD, "D"),
+    "patient.merged": Kind(PATIENT_RECORD, "D"),
     "consent.given": Kind(PATIENT_RECORD, "C"),
     "consent.withdrawn": UPDATE,
     "audit.read": Kind(TRAIL_USED, "R"),

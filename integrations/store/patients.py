@@ -1,5 +1,6 @@
 """Patients, recognised by their national number or by whoever vouches for them."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from domain.national_id import NationalId
 from domain.patient import Identity, Patient
 from domain.ports import Clock
 from integrations.store.audit import add_audit
+from integrations.store.joining import join
 from integrations.store.patient_rows import NATIONAL_ID, numbered, patient_of, values_of
 from integrations.store.sealing import TenantKeys
 from integrations.store.tables import PATIENT, PATIENT_IDENTITY
@@ -66,6 +68,8 @@ class SqlPatients:
                 return await self.recognise(tenant_id, identity, new_id, request_id)
             action = "patient.registered" if patient.id == new_id else "patient.sign_in_linked"
             await self._note(action, patient, request_id)
+        if linked and linked.id != patient.id:
+            patient = await self._take_over(linked, patient, request_id)
         return await self._bring_up_to_date(patient, identity, request_id)
 
     async def _bring_up_to_date(self, patient: Patient, identity: Identity, request_id: str | None) -> Patient:
@@ -76,15 +80,38 @@ class SqlPatients:
             changed = (
                 each.name for each in fields(current) if getattr(current, each.name) != getattr(patient, each.name)
             )
-            await self._note("patient.brought_up_to_date", current, request_id, *changed)
+            await self._note("patient.brought_up_to_date", current, request_id, {"fields": " ".join(changed)})
         return current
+
+    async def _take_over(self, former: Patient, patient: Patient, request_id: str | None) -> Patient:
+        """Once nobody can be recognised as the `former` patient, nobody could see or erase what is theirs, either."""
+        if former.national_id or await self._signs_in(former):
+            return patient
+        await join(self._connection, patient.tenant_id, former.id, patient.id)
+        joined = _joined(patient, former)
+        await self.save(joined)
+        if joined.signed_out_at and joined.signed_out_at != patient.signed_out_at:
+            await self.sign_out(joined.tenant_id, joined.id, joined.signed_out_at)
+        await self._note("patient.merged", patient, request_id, {"into": str(patient.id)}, target_id=former.id)
+        return joined
+
+    async def _signs_in(self, patient: Patient) -> bool:
+        own = select(I.subject).where(I.tenant_id == patient.tenant_id, I.patient_id == patient.id)
+        return (await self._connection.execute(own.limit(1))).first() is not None
 
     async def save(self, patient: Patient) -> None:
         own = P.tenant_id == patient.tenant_id, P.id == patient.id
         values = values_of(await self._sealing.keys(patient.tenant_id), patient)
         await self._connection.execute(update(PATIENT).where(*own).values(values))
 
-    async def _note(self, action: str, patient: Patient, request_id: str | None, *changed: str) -> None:
+    async def _note(
+        self,
+        action: str,
+        patient: Patient,
+        request_id: str | None,
+        details: Mapping[str, str] | None = None,
+        target_id: UUID | None = None,
+    ) -> None:
         """By the patient themselves, who signed in; what is told are names of fields, and never what is in them."""
         entry = AuditEntry(
             tenant_id=patient.tenant_id,
@@ -92,8 +119,8 @@ class SqlPatients:
             actor=Actor(kind=ActorKind.PATIENT, id=str(patient.id), request_id=request_id),
             action=action,
             target="patient",
-            target_id=patient.id,
-            details={"fields": " ".join(changed)} if changed else {},
+            target_id=target_id or patient.id,
+            details=details or {},
         )
         await add_audit(self._connection, entry)
 
@@ -206,4 +233,15 @@ def _brought_up_to_date(patient: Patient, identity: Identity) -> Patient:
         birth_date=identity.birth_date or patient.birth_date,
         national_id=patient.national_id or identity.national_id,
         **{name: value for name, value in told.items() if value and name not in patient.edited},  # type: ignore[arg-type]
+    )
+
+
+def _joined(patient: Patient, former: Patient) -> Patient:
+    """With what they typed as the one and not as the other, and signed out of what they signed out of as either."""
+    typed = [name for name in former.edited if name not in patient.edited]
+    return replace(
+        patient,
+        edited=(*patient.edited, *typed),
+        signed_out_at=max(filter(None, (patient.signed_out_at, former.signed_out_at)), default=None),
+        **{name: getattr(former, name) for name in typed},
     )

@@ -29,8 +29,8 @@ from tests.store.conftest import Stopped
 from tests.store.making import AT_TEN, NOW, a_number, an_id, make_booking, make_identity, make_tenant
 
 S = BookingStatus
-KARI, OLA = uuid4(), uuid4()
-WHO = {KARI: 1, OLA: 2}
+KARI, OLA, LONE = uuid4(), uuid4(), uuid4()
+WHO = {KARI: 1, OLA: 2, LONE: 3}
 TENANT = make_tenant("nord")
 DAY = timedelta(days=1)
 TYPED = {
