@@ -66,7 +66,7 @@ class WhoAsks:
             identity = await self._identity(tenant, token.strip())
             if caller.client.is_own and not identity.by_own_app:
                 raise Unauthenticated("This app's access tokens count beside its X-ApiKey only.")
-            known = partial(self._of_token, tenant, identity, request_id)
+            known = partial(self._of_token, caller, identity, request_id)
             ends = partial(self.sign_in.counts_until, tenant, identity)
             return Asking(known, ends, f"{identity.issuer} {identity.subject}")
         if scheme:
@@ -82,9 +82,9 @@ class WhoAsks:
 
         return Asking(of_session, until, secret, secret)
 
-    async def _of_token(self, tenant: Tenant, identity: Identity, request_id: str) -> Viewer | None:
+    async def _of_token(self, caller: Caller, identity: Identity, request_id: str) -> Viewer | None:
         try:
-            return await self.sign_in.of_token(tenant, identity, request_id)
+            return await self.sign_in.of_token(caller.tenant, identity, request_id, caller.client.key)
         except SignedOut:
             raise Unauthenticated("This login has been signed out everywhere: log in anew.") from None
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -88,12 +89,15 @@ class Context:
         return await self._viewer
 
     async def actor(self) -> Actor:
-        """The patient, also where an agency asks for them; without one the agency, or somebody not yet known."""
+        """The patient, also where an agency asks for them; without one the agency, or somebody not yet known.
+
+        Through the key that was brought, whoever it is.
+        """
         viewer = await self.viewer()
+        by = partial(Actor, request_id=self.request_id, through=self.caller.key)
         if viewer is None and not self.caller.is_own:
-            return Actor(kind=ActorKind.AGENCY, id=self.caller.id, request_id=self.request_id)
-        id = str(viewer.patient.id) if viewer else None
-        return Actor(kind=ActorKind.PATIENT, id=id, request_id=self.request_id)
+            return by(kind=ActorKind.AGENCY, id=self.caller.id)
+        return by(kind=ActorKind.PATIENT, id=str(viewer.patient.id) if viewer else None)
 
     @property
     def viewer_class(self) -> Hashable:

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from domain.client import ClientKey
+
 
 class ActorKind(StrEnum):
     PATIENT = "PATIENT"
@@ -17,11 +19,15 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who acts. A patient before login is a PATIENT without `id`. `request_id` ties the row to the log."""
+    """Who acts, and `through` which key of an agency's, if any. A patient before login is a PATIENT without `id`.
+
+    `request_id` ties the row to the log.
+    """
 
     kind: ActorKind
     id: str | None = None
     request_id: str | None = None
+    through: ClientKey | None = None
 
 
 SYSTEM = Actor(kind=ActorKind.SYSTEM)

@@ -32,6 +32,14 @@ class ClientKind(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientKey:
+    """Which client, and which of its keys by the key's id: enough to tell what was done with one, and no secret."""
+
+    client_id: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
     """`id` is the same for all keys of an agency. `origins` are those whose pages may use the key; none means no limit
     here. `rate_per_minute` is None where nothing is agreed on. `is_system`: it came with a system token, and so never
@@ -49,6 +57,11 @@ class Client:
     @property
     def is_own(self) -> bool:
         return self.kind is ClientKind.OWN
+
+    @property
+    def key(self) -> ClientKey | None:
+        """None for our own frontends, which come without one."""
+        return ClientKey(client_id=self.id, key_id=self.key_id) if self.key_id else None
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes

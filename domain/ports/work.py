@@ -13,6 +13,7 @@ from domain.catalogue import (
     Seed,
 )
 from domain.changes import Change
+from domain.client import ClientKey
 from domain.clinic import Clinic
 from domain.events import Event
 from domain.patient import Identity, LogoutToken, Patient, ProviderLogin
@@ -63,11 +64,16 @@ class Session:
 
 class Patients(Protocol):
     async def recognise(
-        self, tenant_id: str, identity: Identity, new_id: UUID, request_id: str | None = None
+        self,
+        tenant_id: str,
+        identity: Identity,
+        new_id: UUID,
+        request_id: str | None = None,
+        through: ClientKey | None = None,
     ) -> Patient:
         """The patient with that national number, else that issuer and subject; created or brought up to date.
 
-        What is written is noted in the audit trail, as done by the patient in that request.
+        What is written is noted in the audit trail, as done by the patient in that request, through that key.
         """
         ...
 

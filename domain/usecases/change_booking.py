@@ -37,7 +37,7 @@ class RescheduleBooking:
     async def __call__(self, tenant: Tenant, actor: Actor, patient: Patient, request: ChangeRequest) -> Booking:
         """BOOKED at the new time, or UNKNOWN without an answer. Raises `Refused`; then nothing has changed."""
         check_bypass(actor, request.bypass)
-        await self.changing.adopt(tenant, patient, request.booking_id, moving=True)
+        await self.changing.adopt(tenant, actor, patient, request.booking_id, moving=True)
         booking, hold = await self._intend(tenant, actor, patient, request)
         if hold is None:
             return booking
@@ -126,7 +126,7 @@ class CancelBooking:
         """CANCELLED, or UNKNOWN when the EHR did not answer. Raises `Refused`; then it is still booked."""
         check_bypass(actor, request.bypass)
         changing = self.changing
-        await changing.adopt(tenant, patient, request.booking_id, moving=False)
+        await changing.adopt(tenant, actor, patient, request.booking_id, moving=False)
         booking = await self._intend(tenant, actor, patient, request)
         if booking.status is not BookingStatus.CANCELLING:
             return booking

@@ -57,7 +57,7 @@ class HoldSlot:
         if not await request.may_hold():
             raise Refused(HoldLimit())
         offerings = await self._offerings(tenant, request)
-        await self.adopt(tenant, patient, request.moving_booking_id, moving=True)
+        await self.adopt(tenant, actor, patient, request.moving_booking_id, moving=True)
         moving = await self._moving(tenant, patient, request)
         passed = await self._admitted(asking, offerings, moving)
         endpoint = await self._endpoint(tenant, request.slot)

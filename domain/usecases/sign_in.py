@@ -8,6 +8,7 @@ from secrets import token_urlsafe
 from uuid import uuid4
 
 from domain.audit import Actor, ActorKind, AuditEntry
+from domain.client import ClientKey
 from domain.patient import Identity, Patient, ProviderLogin
 from domain.ports import Clock, Session, SessionReads, StartWork, UnitOfWork
 from domain.tenant import Tenant
@@ -42,14 +43,16 @@ class SignIn:
         """The patient behind an identity, made known to the tenant at first sight; writes only what is new."""
         return _viewer(await self._patient(tenant, identity, request_id), identity)
 
-    async def of_token(self, tenant: Tenant, identity: Identity, request_id: str) -> Viewer | None:
-        """As above for an app's token, which may be older than it looks.
+    async def of_token(
+        self, tenant: Tenant, identity: Identity, request_id: str, through: ClientKey | None = None
+    ) -> Viewer | None:
+        """As above for an app's token, which may be older than it looks, brought beside an agency's key or alone.
 
         None for one from before its patient was erased: it is good until it expires, and must not bring them back.
         Raises `SignedOut`.
         """
         known = await self.reads.known(tenant.id, identity)
-        patient = known or await self._not_erased(tenant, identity, request_id)
+        patient = known or await self._not_erased(tenant, identity, request_id, through)
         if patient and _is_over(identity, patient.signed_out_at):
             raise SignedOut
         return _viewer(patient, identity) if patient else None
@@ -119,25 +122,32 @@ class SignIn:
             await work.commit()
         return patient
 
-    async def _not_erased(self, tenant: Tenant, identity: Identity, request_id: str) -> Patient | None:
+    async def _not_erased(
+        self, tenant: Tenant, identity: Identity, request_id: str, through: ClientKey | None
+    ) -> Patient | None:
         async with self.start_work(tenant.id) as work:
             if _is_over(identity, await work.traces.erased_at(tenant.id, identity)):
                 return None
-            patient, erased_at = await self._made_known(work, tenant, identity, request_id)
+            patient, erased_at = await self._made_known(work, tenant, identity, request_id, through)
             if _is_over(identity, erased_at):
                 return None  # at this very moment; what was written is not committed
             await work.commit()
         return patient
 
     async def _made_known(
-        self, work: UnitOfWork, tenant: Tenant, identity: Identity, request_id: str
+        self,
+        work: UnitOfWork,
+        tenant: Tenant,
+        identity: Identity,
+        request_id: str,
+        through: ClientKey | None = None,
     ) -> tuple[Patient, datetime | None]:
         """And when who signs in so was erased last: what is from before that counts no more than it did.
 
         Asked for once the sign-in is linked. No other login can link it from then on, and so an erasure that is not
         seen by then is of nobody who signed in so.
         """
-        patient = await work.patients.recognise(tenant.id, identity, uuid4(), request_id)
+        patient = await work.patients.recognise(tenant.id, identity, uuid4(), request_id, through)
         erased_at = await work.traces.erased_at(tenant.id, identity)
         if erased_at and (patient.signed_out_at is None or patient.signed_out_at < erased_at):
             await work.patients.sign_out(tenant.id, patient.id, erased_at)

@@ -102,7 +102,7 @@ def audit_event(entry: AuditEntry) -> Resource:
         "action": kind.action,
         "recorded": entry.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "outcome": "0",
-        "agent": [_agent(entry)],
+        "agent": [_agent(entry), *_client(entry)],
         "source": {
             "site": entry.tenant_id,
             "observer": {"type": "Device", "identifier": _identifier("system", "itb"), "display": "ITB"},
@@ -116,11 +116,29 @@ def _agent(entry: AuditEntry) -> Resource:
     system, code, display, kind = AGENTS[entry.actor.kind]
     id = entry.actor.id
     who = {"identifier": _identifier(entry.actor.kind.lower(), id)} if id else {"display": "not known by name"}
+    through = entry.actor.through
     return {
         "type": {"coding": [_coding(system, code, display)]},
         "who": {"type": kind, **who},
+        **({"altId": through.key_id} if through and entry.actor.kind is ActorKind.AGENCY else {}),
         "requestor": entry.actor.kind is not ActorKind.SYSTEM,
     }
+
+
+def _client(entry: AuditEntry) -> list[Resource]:
+    """The agency that somebody else acted through; `altId` is the id of its key."""
+    through = entry.actor.through
+    if through is None or entry.actor.kind is ActorKind.AGENCY:
+        return []
+    system, code, display, kind = AGENTS[ActorKind.AGENCY]
+    return [
+        {
+            "type": {"coding": [_coding(system, code, display)]},
+            "who": {"type": kind, "identifier": _identifier("agency", through.client_id)},
+            "altId": through.key_id,
+            "requestor": False,
+        }
+    ]
 
 
 def _entity(entry: AuditEntry) -> Resource:

@@ -1,5 +1,6 @@
 """The audit trail: rows are added and read, and nothing else until they may be forgotten."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -7,6 +8,7 @@ from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import Actor, ActorKind, AuditEntry
+from domain.client import ClientKey
 from domain.pages import Page, PageRequest
 from domain.ports import AuditFilter
 from integrations.store.paging import Order, page_of, paged
@@ -14,6 +16,9 @@ from integrations.store.tables import AUDIT
 from integrations.store.types import AnyRow
 
 C = AUDIT.c
+
+CLIENT, CLIENT_KEY = "client", "client_key"
+"""Through which client and by which of its keys, among a row's `details`."""
 
 
 async def add_audit(connection: AsyncConnection, entry: AuditEntry) -> None:
@@ -28,7 +33,7 @@ async def add_audit(connection: AsyncConnection, entry: AuditEntry) -> None:
             action=entry.action,
             target=entry.target,
             target_id=entry.target_id,
-            details=entry.details,
+            details={**entry.details, **_through(entry.actor.through)},
         )
     )
 
@@ -59,14 +64,21 @@ def _limits(where: AuditFilter) -> list[ColumnElement[bool]]:
     return limits
 
 
+def _through(key: ClientKey | None) -> Mapping[str, str]:
+    return {CLIENT: key.client_id, CLIENT_KEY: key.key_id} if key else {}
+
+
 def _entry(row: AnyRow) -> AuditEntry:
+    details = dict(row.details)
+    client, key_id = details.pop(CLIENT, None), details.pop(CLIENT_KEY, None)
+    through = ClientKey(client_id=client, key_id=key_id) if client and key_id else None
     return AuditEntry(
         tenant_id=row.tenant_id,
         id=row.id,
         at=row.at,
-        actor=Actor(kind=ActorKind(row.actor_kind), id=row.actor_id, request_id=row.request_id),
+        actor=Actor(kind=ActorKind(row.actor_kind), id=row.actor_id, request_id=row.request_id, through=through),
         action=row.action,
         target=row.target,
         target_id=row.target_id,
-        details=row.details,
+        details=details,
     )

@@ -1,8 +1,9 @@
 """Patients, recognised by their national number or by whoever vouches for them."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import Actor, ActorKind, AuditEntry
+from domain.client import ClientKey
 from domain.national_id import NationalId
 from domain.patient import Identity, Patient
 from domain.ports import Clock
@@ -25,6 +27,9 @@ P, I = PATIENT.c, PATIENT_IDENTITY.c  # noqa: E741
 
 Found = tuple[Patient | None, Patient | None]
 """Who the sign-in is linked to, and whose it is by all that is told: both of them one, or two, or nobody yet."""
+
+Note = Callable[..., Awaitable[None]]
+"""Writes a line into the trail, for whoever asks."""
 
 
 class SqlPatients:
@@ -53,26 +58,32 @@ class SqlPatients:
         return patient if told is None or told == patient.national_id else None
 
     async def recognise(
-        self, tenant_id: str, identity: Identity, new_id: UUID, request_id: str | None = None
+        self,
+        tenant_id: str,
+        identity: Identity,
+        new_id: UUID,
+        request_id: str | None = None,
+        through: ClientKey | None = None,
     ) -> Patient:
         """One person stays one patient, whoever they sign in through; two numbers are never made one patient."""
         linked, patient = found = await self._found(tenant_id, identity)
         if patient and patient == linked == _brought_up_to_date(patient, identity):
             return patient
+        note: Note = partial(self._note, request_id=request_id, through=through)
         linked, patient = await self._locked(tenant_id, identity, found)
         patient = patient or await self._create(_new(tenant_id, new_id, identity))
         if patient is None:
-            return await self.recognise(tenant_id, identity, new_id, request_id)  # somebody else was first
+            return await self.recognise(tenant_id, identity, new_id, request_id, through)  # somebody else was first
         if linked is None or linked.id != patient.id:
             if not await self._link(patient, identity, new_id, relink=linked is not None):
-                return await self.recognise(tenant_id, identity, new_id, request_id)
+                return await self.recognise(tenant_id, identity, new_id, request_id, through)
             action = "patient.registered" if patient.id == new_id else "patient.sign_in_linked"
-            await self._note(action, patient, request_id)
+            await note(action, patient)
         if linked and linked.id != patient.id:
-            patient = await self._take_over(linked, patient, request_id)
-        return await self._bring_up_to_date(patient, identity, request_id)
+            patient = await self._take_over(linked, patient, note)
+        return await self._bring_up_to_date(patient, identity, note)
 
-    async def _bring_up_to_date(self, patient: Patient, identity: Identity, request_id: str | None) -> Patient:
+    async def _bring_up_to_date(self, patient: Patient, identity: Identity, note: Note) -> Patient:
         """The patient is locked by then, or new: else what was typed meanwhile would be written over."""
         current = _brought_up_to_date(patient, identity)
         if current != patient:
@@ -80,10 +91,10 @@ class SqlPatients:
             changed = (
                 each.name for each in fields(current) if getattr(current, each.name) != getattr(patient, each.name)
             )
-            await self._note("patient.brought_up_to_date", current, request_id, {"fields": " ".join(changed)})
+            await note("patient.brought_up_to_date", current, {"fields": " ".join(changed)})
         return current
 
-    async def _take_over(self, former: Patient, patient: Patient, request_id: str | None) -> Patient:
+    async def _take_over(self, former: Patient, patient: Patient, note: Note) -> Patient:
         """Once nobody can be recognised as the `former` patient, nobody could see or erase what is theirs, either."""
         if former.national_id or await self._signs_in(former):
             return patient
@@ -92,7 +103,7 @@ class SqlPatients:
         await self.save(joined)
         if joined.signed_out_at and joined.signed_out_at != patient.signed_out_at:
             await self.sign_out(joined.tenant_id, joined.id, joined.signed_out_at)
-        await self._note("patient.merged", patient, request_id, {"into": str(patient.id)}, target_id=former.id)
+        await note("patient.merged", patient, {"into": str(patient.id)}, target_id=former.id)
         return joined
 
     async def _signs_in(self, patient: Patient) -> bool:
@@ -108,15 +119,17 @@ class SqlPatients:
         self,
         action: str,
         patient: Patient,
-        request_id: str | None,
         details: Mapping[str, str] | None = None,
         target_id: UUID | None = None,
+        *,
+        request_id: str | None,
+        through: ClientKey | None,
     ) -> None:
         """By the patient themselves, who signed in; what is told are names of fields, and never what is in them."""
         entry = AuditEntry(
             tenant_id=patient.tenant_id,
             at=self._clock.now(),
-            actor=Actor(kind=ActorKind.PATIENT, id=str(patient.id), request_id=request_id),
+            actor=Actor(kind=ActorKind.PATIENT, id=str(patient.id), request_id=request_id, through=through),
             action=action,
             target="patient",
             target_id=target_id or patient.id,

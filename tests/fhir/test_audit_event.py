@@ -11,6 +11,7 @@ import pytest
 
 from domain.audit import Actor, ActorKind, AuditEntry
 from domain.booking import BookingStatus
+from domain.client import ClientKey
 from integrations.fhir.audit_event import ACTIONS, audit_event
 from integrations.store.every_table import metadata
 
@@ -33,7 +34,7 @@ ELEMENTS = {
         "source",
         "entity",
     },
-    "agent": {"type", "who", "requestor"},
+    "agent": {"type", "who", "altId", "requestor"},
     "source": {"site", "observer", "type"},
     "entity": {"what", "type", "role", "detail"},
     "Reference": {"type", "identifier", "display"},
@@ -94,6 +95,7 @@ def check(event: dict[str, Any]) -> None:
     assert event["agent"] and event["source"]["observer"]
     for agent in event["agent"]:
         assert set(agent) <= ELEMENTS["agent"] and isinstance(agent["requestor"], bool)
+        assert agent.get("altId", "a").strip()
         [coding] = agent["type"]["coding"]
         coded(coding, ROLES)
         refers(agent["who"])
@@ -117,8 +119,11 @@ def check_entity(entity: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", ActorKind)
 @pytest.mark.parametrize("id", ["a-1", None])
-def test_whoever_did_it_the_event_is_as_r4_defines_it(kind: ActorKind, id: str | None) -> None:
-    check(audit_event(an_entry(actor=Actor(kind=kind, id=id))))
+@pytest.mark.parametrize("through", [ClientKey(client_id="agency:a", key_id="abcd1234"), None])
+def test_whoever_did_it_the_event_is_as_r4_defines_it(
+    kind: ActorKind, id: str | None, through: ClientKey | None
+) -> None:
+    check(audit_event(an_entry(actor=Actor(kind=kind, id=id, through=through))))
 
 
 @pytest.mark.parametrize("action", [*ACTIONS, "booking.cancelled", "something.new"])
