@@ -41,6 +41,8 @@ def calendar_route(make_context: Callable[[Request, Response, str], Awaitable[Co
         own = await own_booking(context, id)
         if viewer is None or own is None or not _is_visit_of(viewer.patient, own.booking):
             return NOT_FOUND
+        context.reads.add("Booking", own.booking)
+        await context.reads.settle()
         file = await _calendar(own, context)
         name = "visit" if own.booking.made_elsewhere else own.booking.reference
         headers = {

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from api.errors import Unauthenticated
 from api.loaders import Loaders
+from api.reading import Reads
 from api.signing import Signer
 from domain.audit import Actor, ActorKind
 from domain.availability import Search
@@ -55,7 +56,7 @@ class Context:
     `may_hold` counts one more hold, of a visitor where there is one to count by. `watches` hears which search a
     subscription is about; `shown` is what it is to show, where that is known already. `is_behind`: the last event that
     a subscription had could not be shown in full, so that its client is where nobody knows. A login that is older than
-    `step_up_after` is too old for what asks for a fresh one.
+    `step_up_after` is too old for what asks for a fresh one. `reads` is what the audit trail is to say of the answer.
     """
 
     tenant: Tenant
@@ -80,7 +81,11 @@ class Context:
     shown: "Shown | None" = None
     is_behind: bool = False
     was_signed_in: bool | None = field(default=None, init=False)
+    reads: Reads = field(init=False)
     _viewer: asyncio.Future[Viewer | None] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.reads = Reads(self)
 
     async def viewer(self) -> Viewer | None:
         """Who is signed in, looked up at most once and only when somebody asks; who asks meanwhile waits along."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import strawberry
+from graphql import ExecutionResult as GraphQLExecutionResult
 from graphql import GraphQLError, GraphQLSyntaxError, Node, VariableDefinitionNode
 from strawberry.exceptions import MissingQueryError, StrawberryInputCoercionError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
@@ -84,7 +85,7 @@ class Invalid(CodedError):
 
 
 class Schema(strawberry.Schema):
-    """Strawberry's, with every result on its way out passed through `coded`.
+    """Strawberry's, with every result on its way out passed through `coded`, and none before its readings are noted.
 
     Done here and not in an extension: errors raised by other extensions and by a subscription's own source reach no
     hook. The lists that caches of parsed and validated documents hand out are shared, so errors are replaced, never
@@ -95,6 +96,7 @@ class Schema(strawberry.Schema):
         """Nothing: Strawberry would log messages, which repeat the variables that were sent."""
 
     async def _handle_execution_result(self, context: ExecutionContext, result: Any, *rest: Any, **more: Any) -> Any:
+        result = await _noted(result, context.context)
         errors = getattr(result, "errors", None)
         invalid = isinstance(result, PreExecutionError) and errors is context.pre_execution_errors
         handled = await super()._handle_execution_result(context, result, *rest, **more)
@@ -129,6 +131,17 @@ def _reworded(error: GraphQLError, wrong: WrongInput, invalid_document: bool) ->
     else:
         return [error]
     return [_in_its_place(error, told.message, original_error=told)]
+
+
+async def _noted(result: Any, context: Any) -> Any:
+    """The result; where the trail cannot say that it was read, an error in its place."""
+    if getattr(result, "data", None) is None or not hasattr(context, "reads"):
+        return result
+    try:
+        await context.reads.settle()
+    except Exception as failure:
+        return GraphQLExecutionResult(None, [GraphQLError("not noted", original_error=failure)])
+    return result
 
 
 def coded(error: GraphQLError, context: Any) -> GraphQLError:

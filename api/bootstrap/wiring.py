@@ -34,6 +34,7 @@ from domain.usecases.keep_keys import MintKey, RevokeKey, RotateKey
 from domain.usecases.key_origins import TellKeyOrigins
 from domain.usecases.know_client import KnowClient
 from domain.usecases.news import ForgetChanges, News
+from domain.usecases.note_reads import NoteReads
 from domain.usecases.prepare_export import PrepareExport
 from domain.usecases.read_audit import ReadAudit
 from domain.usecases.reconcile import Reconcile
@@ -97,6 +98,7 @@ def _rights(start: StartSqlWork, clock: Clock, settings: Settings) -> dict[str, 
         "prepare_export": PrepareExport(start_work=start, clock=clock, kept=kept),
         "erase_patient": ErasePatient(start_work=start, clock=clock),
         "read_audit": ReadAudit(start_work=start, clock=clock),
+        "note_reads": NoteReads(start_work=start, clock=clock),
     }
 
 

@@ -4,7 +4,9 @@ Every root field carries a rule, and so does every field that leads into an obje
 `tests/api/test_every_way_in.py` walks the schema and fails for what can be reached without one.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from strawberry.extensions import FieldExtension
@@ -12,6 +14,7 @@ from strawberry.schema_directive import Location, schema_directive
 from strawberry.types.field import StrawberryField
 
 from api.errors import Forbidden
+from api.reading import READ_AS
 from api.schema.fields import Info
 from domain.client import Scope
 
@@ -93,6 +96,37 @@ class ForScope(FieldExtension):
         return self.resolve(next_, source, info, **arguments)
 
 
+class ForReading(ForScope):
+    """Of a field that leads into what is a patient's: has it noted for whoever comes with a key (`api/reading.py`)."""
+
+    def __init__(self, type_name: str) -> None:
+        super().__init__(OWNERS[type_name])
+        self._type_name = type_name
+
+    def resolve_async(self, next_: Callable[..., Any], source: Any, info: Info, **arguments: Any) -> Any:
+        found = super().resolve_async(next_, source, info, **arguments)
+        if info.context.caller.is_own:
+            return found
+        if isinstance(found, AsyncGenerator):
+            return self._begun(found, info.context)
+        return self._entered(found, info.context)
+
+    async def _entered(self, found: Awaitable[Any] | Any, context: "Context") -> Any:
+        entered = await found if isawaitable(found) else found
+        context.reads.add(self._type_name, entered)
+        return entered
+
+    async def _begun(self, events: AsyncGenerator[Any, None], context: "Context") -> AsyncIterator[Any]:
+        """A subscription that is refused tells nothing, and so leaves no line."""
+        is_noted = False
+        async with aclosing(events) as told:
+            async for event in told:
+                if not is_noted:
+                    await context.reads.begin(self._type_name)
+                    is_noted = True
+                yield event
+
+
 class ForOwnFrontends(FieldExtension):
     """Turns away every client with a key. To be named last, as `ForScope` is."""
 
@@ -117,7 +151,7 @@ class ForScopeOfType(FieldExtension):
 
 def enters(type_name: str) -> ForScope:
     """The rule of a field that leads into such a type from elsewhere."""
-    return ForScope(OWNERS[type_name])
+    return ForReading(type_name) if type_name in READ_AS else ForScope(OWNERS[type_name])
 
 
 def may_see(context: "Context", type_name: str) -> bool:

@@ -46,7 +46,11 @@ async def node(context: "Context", id: str) -> Node | None:
     type_name, uuid = split_id(id)
     if type_name not in LOOK_UPS:
         raise BadInput("Nothing of this id's type can be fetched by id.")
-    return await find(type_name, context, uuid) if may_see(context, type_name) else None
+    if not may_see(context, type_name):
+        return None
+    found = await find(type_name, context, uuid)
+    context.reads.add(type_name, found)
+    return found
 
 
 async def nodes(context: "Context", ids: list[strawberry.ID]) -> list[Node | None]:

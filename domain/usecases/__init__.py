@@ -21,6 +21,7 @@ from domain.usecases.keep_keys import MintKey, RevokeKey, RotateKey
 from domain.usecases.key_origins import TellKeyOrigins
 from domain.usecases.know_client import KnowClient
 from domain.usecases.news import ForgetChanges, News
+from domain.usecases.note_reads import NoteReads
 from domain.usecases.prepare_export import PrepareExport
 from domain.usecases.read_audit import ReadAudit
 from domain.usecases.reconcile import Reconcile
@@ -71,6 +72,7 @@ class UseCases:
     prepare_export: PrepareExport
     erase_patient: ErasePatient
     read_audit: ReadAudit
+    note_reads: NoteReads
     sign_out: SignOut
     sign_out_everywhere: SignOutEverywhere
     hear_logout: HearLogout

@@ -12,8 +12,8 @@ T = TypeVar("T")
 async def read_noted(start_work: StartWork, entry: AuditEntry, read: Callable[[UnitOfWork], Awaitable[T]]) -> T:
     """What `read` finds, once it is certain that the trail says so.
 
-    For everybody who reads on somebody else's behalf: staff, agencies, operators; and for whole exports. The row and
-    the reading are one transaction, committed before anything is returned.
+    For staff and operators, who read on somebody else's behalf, and for whole exports. The row and the reading are one
+    transaction, committed before anything is returned. What agencies read comes from several places: `NoteReads`.
     """
     async with start_work(entry.tenant_id) as work:
         await work.audit(entry)

@@ -62,6 +62,8 @@ ACTIONS: Mapping[str, Kind] = {
     "consent.given": Kind(PATIENT_RECORD, "C"),
     "consent.withdrawn": UPDATE,
     "audit.read": Kind(TRAIL_USED, "R"),
+    "patient.read": Kind(PATIENT_RECORD, "R"),
+    "booking.read": Kind(PATIENT_RECORD, "R"),
     **dict.fromkeys(("api_key.minted", "api_key.rotated", "api_key.revoked"), Kind(SECURITY_ALERT, "E", CREDENTIALS)),
     **{f"booking.{change}": UPDATE for change in CHANGES},
     "booking.hold": Kind(PATIENT_RECORD, "C"),

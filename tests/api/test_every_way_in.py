@@ -17,7 +17,8 @@ from graphql import (
     is_required_input_field,
 )
 
-from api.schema.allowed import OWNERS, ForScope, RequiresScope
+from api.reading import READ_AS
+from api.schema.allowed import OWNERS, ForReading, ForScope, RequiresScope, enters
 from api.schema.schema import schema
 from api.schema.signed_in import ForPatients, RequiresPatient
 from domain.client import OWN_CLIENT, ClientKind, Scope
@@ -70,6 +71,11 @@ def test_what_is_owned_says_so_in_the_schema() -> None:
     assert {name for name in OWNERS if PATIENT in rules_of(GRAPH.type_map[name])} == {
         *("Viewer", "Patient", "Consent", "Booking", "BookingChange")
     }
+
+
+def test_whatever_only_a_patient_may_enter_is_noted_when_an_agency_reads_it() -> None:
+    assert set(READ_AS) == {name for name in OWNERS if PATIENT in rules_of(GRAPH.type_map[name])}
+    assert {name for name in OWNERS if isinstance(enters(name), ForReading)} == set(READ_AS)
 
 
 def roots() -> list[tuple[str, str, GraphQLField]]:
