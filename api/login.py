@@ -27,6 +27,7 @@ from domain.patient import Identity, ProviderLogin
 from domain.tenant import IdentityProvider, Tenant
 from domain.text import LANGUAGES
 from domain.usecases import UseCases
+from domain.usecases.sign_in import tenant_of
 
 log = logging.getLogger(__name__)
 
@@ -147,15 +148,25 @@ class Login:
         self, request: Request, tenant: Tenant, identity: Identity, login: ProviderLogin, attempt: Attempt
     ) -> Response:
         request_id, name = str(uuid4()), cookie_name(self.https)
-        secret, viewer = await self.use.sign_in.open_session(
-            tenant, identity, request_id, login=login, former=request.cookies.get(name)
-        )
+        former = request.cookies.get(name)
+        await self._end_elsewhere(tenant, former)
+        secret, viewer = await self.use.sign_in.open_session(tenant, identity, request_id, login=login, former=former)
         if hold_id := self._hold_id(tenant, attempt.hold_token):
             actor = Actor(kind=ActorKind.PATIENT, id=str(viewer.patient.id), request_id=request_id)
             await self.use.renew_hold(tenant, actor, viewer.patient, hold_id)
         response = RedirectResponse(attempt.return_to, status_code=303)
         response.set_cookie(name, secret, httponly=True, secure=self.https, samesite="lax", path="/")
         return response
+
+    async def _end_elsewhere(self, tenant: Tenant, former: str | None) -> None:
+        """A browser has one session at a host, whichever tenants it is served for: the other tenant's ends."""
+        slug = tenant_of(former) if former else ""
+        try:
+            other = await self.tenants.of(host=None, slug=slug) if slug else tenant
+        except BadInput:
+            return
+        if former and other.id != tenant.id:
+            await self.use.sign_in.end_former(other, former)
 
     def _hold_id(self, tenant: Tenant, token: str | None) -> UUID | None:
         """A spoilt token costs the renewal, not the login."""

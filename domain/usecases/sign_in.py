@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from secrets import token_urlsafe
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from domain.audit import Actor, ActorKind, AuditEntry
@@ -74,9 +75,9 @@ class SignIn:
         login: ProviderLogin | None = None,
         former: str | None = None,
     ) -> tuple[str, Viewer]:
-        """A new session's secret, for the cookie; only its hash is kept. The browser's `former` session ends."""
+        """A new session's secret, for the cookie; only its hash is kept. The browser's `former` session here ends."""
         patient = await self._patient(tenant, identity, request_id)
-        secret, now = self.new_secret(), self.clock.now()
+        secret, now = f"{quote(tenant.slug, safe='')}.{self.new_secret()}", self.clock.now()
         session = Session(
             tenant_id=tenant.id,
             id=session_id(secret),
@@ -93,6 +94,12 @@ class SignIn:
             await work.audit(_signed_in(tenant, patient, now, request_id))
             await work.commit()
         return secret, replace(_viewer(patient, identity), expires_at=session.expires_at)
+
+    async def end_former(self, tenant: Tenant, former: str) -> None:
+        """Of a browser that signs in at another tenant now, where its one cookie is about to be overwritten."""
+        async with self.start_work(tenant.id) as work:
+            if await work.sessions.end(tenant.id, session_id(former)):
+                await work.commit()
 
     async def viewer(self, tenant: Tenant, secret: str, *, touch: bool = True) -> Viewer | None:
         """Who a cookie stands for; None when it stands for nobody any more, or for another tenant's patient.
@@ -157,6 +164,14 @@ class SignIn:
 def session_id(secret: str) -> str:
     """What a session is kept under: nobody can sign in with what stands in the database."""
     return sha256(secret.encode()).hexdigest()
+
+
+def tenant_of(secret: str) -> str:
+    """The slug of the tenant that a session's secret says it was made for; "" when it says none.
+
+    Whoever asks may say anything: it only tells where to look for the session, which takes the whole secret.
+    """
+    return unquote(secret.rpartition(".")[0])
 
 
 def _viewer(patient: Patient, identity: Identity) -> Viewer:

@@ -13,6 +13,8 @@ import pytest
 from api.bootstrap import build_app
 from integrations.sandbox.identity import create_identity_provider
 from integrations.sandbox.identity_clients import APP, web_client
+from integrations.store.tables import SESSION
+from tests.databases import raw
 from tests.living import BY_SCRIPT, OTHER, Client, Town, in_process, sign_in
 from tests.oidc.serving import MovableClock, query_of, served
 from tests.planted import HOOKS
@@ -95,6 +97,33 @@ async def test_a_login_takes_no_session_over_and_ends_the_browsers_former_one(to
         second = (await log_in(client, "ola")).cookies["sid"]
         assert len({"chosen-by-an-attacker", first, second}) == 3
         assert await names_behind(client, "chosen-by-an-attacker", first, second) == [None, None, "Ola Prøvemann"]
+
+
+async def test_a_login_at_another_tenant_ends_the_browsers_session_at_the_first(town: Town, filled_url: str) -> None:
+    """One host, one cookie: what it stood for would live on for hours, for whoever had kept it."""
+    async with house(town, filled_url) as (client, _):
+        secrets = []
+        for slug in ("nordhelse", OTHER):
+            client.http.headers["X-Tenant"] = slug
+            await log_in(client)
+            assert await name_of(client) == "Kari Testesen"
+            secrets.append(client.http.cookies["sid"])
+        assert await names_behind(client, *secrets) == [None, "Kari Testesen"]
+        client.http.headers["X-Tenant"] = "nordhelse"
+        assert await names_behind(client, *secrets) == [None, None]
+    async with raw(filled_url) as connection:
+        assert [row.tenant_id for row in await connection.execute(SESSION.select())] == [OTHER]
+
+
+@pytest.mark.parametrize("planted", ["*.x", "nowhere.x", "annan.x", "annan.", ".", "%00.x", "%FF.x", "x" * 200 + ".x"])
+async def test_a_cookie_that_names_any_tenant_is_in_no_logins_way(
+    town: Town, sqlite_filled_url: str, planted: str
+) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        client.http.cookies.set("sid", planted, domain="127.0.0.1")
+        answer = await log_in(client)
+        assert answer.headers["location"] == HOME
+        assert await names_behind(client, planted, answer.cookies["sid"]) == [None, "Kari Testesen"]
 
 
 async def expiry(client: Client, token: str) -> datetime:
