@@ -1,6 +1,8 @@
 """Turns verified claims into the person they vouch for."""
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,6 +15,14 @@ class UnusableClaims(ValueError):
     """A claim that every token must have is missing or makes no sense."""
 
 
+class SubjectIsNationalNumber(UnusableClaims):
+    """The provider's name for a person, which is kept in the clear, would tell who they are. Never repeats it."""
+
+
+_SCHEME = re.compile(r"(?:.*[:/|#])?(?:[a-z]{5}-)?", re.ASCII | re.IGNORECASE | re.DOTALL)
+"""What may stand before a number: `NO:`, `urn:oid:…:`, `NO/NO/` (eIDAS), `f:…:` (Keycloak), `PNOSE-` (ETSI)."""
+
+
 def identity_from(claims: Mapping[str, Any], settings: OidcSettings, *, today: date) -> Identity:
     """The person behind claims whose signature, issuer and audience have been checked.
 
@@ -22,7 +32,7 @@ def identity_from(claims: Mapping[str, Any], settings: OidcSettings, *, today: d
     number = _national_id(claims, settings, today)
     return Identity(
         issuer=settings.issuer,
-        subject=_subject(claims),
+        subject=_subject(claims, today),
         name=_name(claims),
         birth_date=_birth_date(claims) or (number.birth_date if number else None),
         national_id=number,
@@ -73,11 +83,23 @@ def _language(claims: Mapping[str, Any]) -> str | None:
     return "nb" if language == "no" else language
 
 
-def _subject(claims: Mapping[str, Any]) -> str:
+def _subject(claims: Mapping[str, Any], today: date) -> str:
     subject = _text(claims, "sub")
     if subject is None:
         raise UnusableClaims("sub")
+    if _is_national_number(subject, today):
+        raise SubjectIsNationalNumber("sub is a national number, and must be opaque")
     return subject
+
+
+def _is_national_number(subject: str, today: date) -> bool:
+    """The whole of it, but for what may stand before: an opaque id may have eleven digits of any kind in it."""
+    before = _SCHEME.match(subject)
+    for country in ("NO", "SE"):
+        with suppress(InvalidNationalId):
+            national_id(country, subject[before.end() if before else 0 :], today=today)
+            return True
+    return False
 
 
 def _instant(seconds: object) -> datetime:

@@ -128,6 +128,7 @@ WRONG = {
     "from nobody": {"iss": None},
     "about nobody": {"sub": None},
     "about a number": {"sub": 7},
+    "about a national number": {"sub": "NO:13116900216"},
     "logged in at no time": {"auth_time": "just now"},
 }
 

@@ -268,6 +268,15 @@ async def test_a_lying_provider_logs_nobody_in(browser: Browser, hostile: Hostil
     assert got["failed"] == "NOT_BELIEVED", got
 
 
+async def test_a_provider_that_names_people_by_their_number_is_told_apart(
+    browser: Browser, hostile: HostileProvider
+) -> None:
+    """Nobody lies there: an operator has to set it to another kind of subject."""
+    hostile.wrong = Misbehaviour(claims={"sub": "13116900216"})
+    got = await browser.log_in(provider="hostile")
+    assert (got["failed"], got["detail"]) == ("SUBJECT_NOT_OPAQUE", "SubjectIsNationalNumber")
+
+
 async def test_the_public_key_is_no_shared_secret(browser: Browser, hostile: HostileProvider) -> None:
     hostile.wrong = Misbehaviour(sign=lambda claims: signed_with_the_public_key(claims, hostile.key))
     assert (await browser.log_in(provider="hostile"))["failed"] == "NOT_BELIEVED"

@@ -1,0 +1,64 @@
+"""What a provider calls a person is kept in the clear, and so may not be the number that opens their record."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from integrations.oidc.claims import SubjectIsNationalNumber, UnusableClaims, identity_from
+from integrations.oidc.provider import OidcSettings
+
+TODAY = date(2027, 3, 1)
+FODSELSNUMMER, D_NUMBER, H_NUMBER = "13116900216", "53116900048", "13436900079"
+FH_NUMBER, SYNTHETIC = "81116900092", "01929900045"
+PERSONNUMMER, TEN_DIGITS = "191212121212", "1212121212"
+SAMORDNINGSNUMMER = "197010632391"
+NUMBERS = (FODSELSNUMMER, D_NUMBER, H_NUMBER, FH_NUMBER, SYNTHETIC, PERSONNUMMER, TEN_DIGITS, SAMORDNINGSNUMMER)
+
+
+def subject_of(subject: str) -> str:
+    now = datetime(2027, 3, 1, tzinfo=UTC).timestamp()
+    claims: dict[str, Any] = {"sub": subject, "exp": now, "auth_time": now}
+    return identity_from(claims, OidcSettings(issuer="https://login.example", client_id="itb"), today=TODAY).subject
+
+
+def refused(subject: str) -> str:
+    with pytest.raises(SubjectIsNationalNumber) as why:
+        subject_of(subject)
+    assert isinstance(why.value, UnusableClaims)
+    return str(why.value)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "NO:", "SE:", "urn:oid:2.16.578.1.12.4.1.4.1:", "NO/NO/", "f:1b2c-9d:", "PNOSE-", "https://id.example/#", " "],
+)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_national_number_is_nobodys_name(number: str, prefix: str) -> None:
+    """Synthetic ones too, so that a test installation finds out before any other does."""
+    assert number not in refused(prefix + number)
+
+
+@pytest.mark.parametrize("written", ["131169 00216", "19121212-1212", "121212+1212", "SE:121212-1212"])
+def test_nor_is_it_in_any_other_spelling(written: str) -> None:
+    assert written not in refused(written)
+
+
+@pytest.mark.parametrize(
+    "opaque",
+    [
+        *(
+            "p1",
+            "13116900217",
+            "1311690021",
+            "131169002160",
+            f"a{FODSELSNUMMER}",
+            f"{FODSELSNUMMER}a",
+            f"{FODSELSNUMMER}:7",
+        ),
+        *("9e107d9d-3726-4b26-8c1d-131169002160", f"9e107d9d-{FODSELSNUMMER}", "auth0|5f7c8ec7c33c6c004bbafe82", "NO:"),
+        *("248289761001", "110169484474386276334", "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6"),
+    ],
+)
+def test_an_opaque_subject_is_taken_as_it_is(opaque: str) -> None:
+    assert subject_of(opaque) == opaque
