@@ -242,7 +242,7 @@ def _brought_up_to_date(patient: Patient, identity: Identity) -> Patient:
     told = {"phone": identity.phone, "email": identity.email, "language": identity.language}
     return replace(
         patient,
-        name=identity.name,
+        name=identity.name or patient.name,
         birth_date=identity.birth_date or patient.birth_date,
         national_id=patient.national_id or identity.national_id,
         **{name: value for name, value in told.items() if value and name not in patient.edited},  # type: ignore[arg-type]

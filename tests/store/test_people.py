@@ -79,6 +79,7 @@ async def test_what_the_issuer_tells_is_brought_up_to_date_and_what_it_does_not_
     first = await recognise(start)
     told = await recognise(start, name="Kari Ås", phone=None, email="kari@example.com", birth_date=None)
     assert told == replace(first, name="Kari Ås", email="kari@example.com")
+    assert await recognise(start, name="", phone=None, email="kari@example.com", birth_date=None) == told
     async with start("nord") as work:
         assert await work.patients.get("nord", first.id) == told
 
