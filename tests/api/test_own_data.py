@@ -2,13 +2,19 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import select
 
+from integrations.sandbox.identity import create_identity_provider
+from integrations.store.tables import PATIENT as PATIENT_TABLE
+from tests.databases import raw
 from tests.living import Client, Town, in_process, sign_in
+from tests.oidc.serving import served, tokens_of
 from tests.system.journey import Journey, codes, key
 
 ERRORS = "errors { code path message }"
@@ -158,6 +164,39 @@ async def test_an_erased_patient_is_told_what_is_left_and_is_signed_in_no_more(
         assert (await client.raw(ERASE, token, input={"idempotencyKey": key()}))["errors"]
         assert (await fetched(client, url, token)).status_code == 404
         assert slot["id"] not in {each["id"] for each in await Journey(client, clinic).slots()}
+
+
+async def test_no_token_from_before_an_erasure_counts_and_a_login_after_it_is_somebody_new(
+    town: Town, filled_url: str
+) -> None:
+    """Nor one that was renewed since, which is no login."""
+    provider = create_identity_provider()
+    keys = provider.state.provider.keys
+    with served(provider) as issuer:
+        async with in_process(settings(town, filled_url, oidc_issuer=issuer)) as (client, _):
+            given = keys.claims((await tokens_of(issuer, "kari"))["access_token"])
+            begun = given["iat"] - 60
+            old = keys.sign("at+jwt", {**given, "auth_time": begun, "iat": begun})
+            before = (await client(PATIENT, old))["viewer"]["patient"]
+            assert (await say(client, ERASE, old, idempotencyKey=key()))["erased"]
+
+            later = int(time.time()) + 1
+            renewed = keys.sign("at+jwt", {**given, "auth_time": begun, "iat": later})
+            for token in (old, renewed):
+                assert (await client(PATIENT, token))["viewer"] is None
+                assert codes_of(await client.raw(EXPORT, token, input={"idempotencyKey": key()})) == ["UNAUTHENTICATED"]
+            async with raw(filled_url) as connection:
+                assert (await connection.execute(select(PATIENT_TABLE.c.id))).all() == []
+
+            again = keys.sign("at+jwt", {**given, "auth_time": later, "iat": later})
+            after = (await client(PATIENT, again))["viewer"]["patient"]
+            assert after["name"] == before["name"] and after["id"] != before["id"]
+            for token in (old, renewed):
+                assert codes_of(await client.raw(PATIENT, token)) == ["UNAUTHENTICATED"]
+
+
+def codes_of(body: Mapping[str, Any]) -> list[str]:
+    return [error["extensions"]["code"] for error in body.get("errors", ())]
 
 
 async def test_nobody_but_a_patient_may_ask(town: Town, sqlite_filled_url: str) -> None:
