@@ -33,6 +33,7 @@ from api.schema.schema import schema
 from api.security_headers import SecurityHeaders
 from api.settings import Settings
 from api.signing import Signer
+from api.slow_bodies import SlowBodies
 from api.sse import StreamRules
 from api.tenants import TenantDirectory
 from api.websocket import SocketEndpoint, as_over_http
@@ -212,6 +213,7 @@ def _around(house: House) -> list[Middleware]:
     return [
         Middleware(SecurityHeaders, https=house.settings.is_https),
         Middleware(Cors, origins=house.cross_site.origins, tenant_of=house.tenant_if_known),
+        Middleware(SlowBodies, seconds=house.settings.body_seconds),
     ]
 
 

@@ -28,6 +28,7 @@ from api.context import Context
 from api.cross_site import HEADERS, is_made_by_a_script
 from api.errors import CodedError, Forbidden, Schema
 from api.operations import Operation, Operations
+from api.slow_bodies import BodyTooSlow
 from api.sse import EventStream, StreamRules
 from api.wrong_input import NO_SUCH_OPERATION
 
@@ -84,6 +85,9 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             response = _problem(refused.status_code, "BAD_USER_INPUT", refused.reason, request.state.id)
             if refused.status_code == 405:
                 response.headers["Allow"] = "POST" if request.method == "GET" else "GET, POST"
+        except BodyTooSlow as late:
+            response = _problem(late.status_code, "TIMEOUT", "The request did not come in time.", request.state.id)
+            response.headers.update(late.headers or {})
         except CodedError as refused:
             response = refusal(refused, request.state.id)
         response.headers["X-Request-Id"] = request.state.id

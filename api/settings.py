@@ -95,6 +95,9 @@ class Settings:
         "cut, and a TIMEOUT. Mutations are never cut.",
         30.0,
     )
+    body_seconds: float = setting(
+        "Seconds the body of a request may take to arrive; then it is answered with 408.", 10.0
+    )
     fresh_seconds: float = setting("Seconds for which what an EHR told of free times counts as new.", 20.0)
     stale_seconds: float = setting(
         "Seconds for which it is shown at all, told as STALE, while the EHR is asked again behind the answer's back.",

@@ -20,7 +20,7 @@ LENGTHS = (
     *("find_deadline", "look_up_deadline", "book_deadline", "check_interval"),
     *("hold_seconds", "hold_cap_seconds", "poll_seconds", "slowest_poll_seconds", "log_seconds", "watch_seconds"),
     *("recheck_seconds", "job_seconds", "export_seconds", "key_seconds", "step_up_seconds"),
-    *("connection_seconds", "query_seconds"),
+    *("connection_seconds", "query_seconds", "body_seconds"),
 )
 LONGEST_STEP_UP = 1800
 MAY_BE_ZERO = ("api_key_seconds", "fresh_seconds", "stale_seconds", "silence_seconds", "linger_seconds")
