@@ -109,6 +109,16 @@ async def test_who_is_signed_in_as_the_one_signs_in_again_and_the_other_stays(st
         assert await work.sessions.get("nord", f"hash-{KARI}") is not None
 
 
+async def test_an_export_that_is_not_whole_any_more_is_gone(start: StartSqlWork) -> None:
+    await two_patients(start)
+    whole = {
+        id: [row for row in (await dumped(start))["data_export"] if rows_of({"": [row]}, id)] for id in (KARI, LONE)
+    }
+    assert [len(rows) for rows in whole.values()] == [1, 1]
+    await tells_the_number(start)
+    assert (await dumped(start))["data_export"] == whole[KARI]
+
+
 async def test_the_last_word_of_either_stands(start: StartSqlWork) -> None:
     await a_patient(start, KARI, **TYPED)  # says yes to SMS now
     await a_patient(start, LONE, **AS_LONE)
