@@ -9,6 +9,7 @@ import pytest
 
 from domain.ports import Pace
 from integrations.memory.pace import MemoryPace
+from integrations.redis import resting
 from integrations.redis.pace import RedisPace
 from integrations.redis.resting import TIMEOUT, Resting, open_redis
 from tests.redises import listener, silence
@@ -25,11 +26,12 @@ class Nowhere:
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def pace(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Pace]:
-    """Both twins, by clocks that run."""
+async def pace(request: pytest.FixtureRequest, prefix: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pace]:
+    """Both twins, by clocks that run. Redis is waited for however busy the machine is, for the pace is its own."""
     if request.param == "memory":
         yield MemoryPace()
         return
+    monkeypatch.setattr(resting, "TIMEOUT", PATIENCE)
     redis = open_redis(request.getfixturevalue("redis_url"))
     yield RedisPace(Resting(redis), Nowhere(), prefix=prefix)
     async for name in redis.scan_iter(f"{prefix}*"):
