@@ -32,7 +32,7 @@ def identity_from(claims: Mapping[str, Any], settings: OidcSettings, *, today: d
     number = _national_id(claims, settings, today)
     return Identity(
         issuer=settings.issuer,
-        subject=_subject(claims, today),
+        subject=_subject(claims, number, today),
         name=_name(claims),
         birth_date=_birth_date(claims) or (number.birth_date if number else None),
         national_id=number,
@@ -83,23 +83,25 @@ def _language(claims: Mapping[str, Any]) -> str | None:
     return "nb" if language == "no" else language
 
 
-def _subject(claims: Mapping[str, Any], today: date) -> str:
+def _subject(claims: Mapping[str, Any], number: NationalId | None, today: date) -> str:
+    """Beside a person's `number` one that is another's was no number: 7 of 1,000 ten-digit ids could be one. Ten digits
+    tell no century."""
     subject = _text(claims, "sub")
     if subject is None:
         raise UnusableClaims("sub")
-    if _is_national_number(subject, today):
+    in_it = _national_number(subject, today)
+    if in_it and (number is None or in_it.number[-10:] == number.number[-10:]):
         raise SubjectIsNationalNumber("sub is a national number, and must be opaque")
     return subject
 
 
-def _is_national_number(subject: str, today: date) -> bool:
+def _national_number(subject: str, today: date) -> NationalId | None:
     """The whole of it, but for what may stand before: an opaque id may have eleven digits of any kind in it."""
     before = _SCHEME.match(subject)
     for country in ("NO", "SE"):
         with suppress(InvalidNationalId):
-            national_id(country, subject[before.end() if before else 0 :], today=today)
-            return True
-    return False
+            return national_id(country, subject[before.end() if before else 0 :], today=today)
+    return None
 
 
 def _instant(seconds: object) -> datetime:

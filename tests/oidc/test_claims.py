@@ -16,9 +16,9 @@ SAMORDNINGSNUMMER = "197010632391"
 NUMBERS = (FODSELSNUMMER, D_NUMBER, H_NUMBER, FH_NUMBER, SYNTHETIC, PERSONNUMMER, TEN_DIGITS, SAMORDNINGSNUMMER)
 
 
-def subject_of(subject: str) -> str:
+def subject_of(subject: str, **more: str) -> str:
     now = datetime(2027, 3, 1, tzinfo=UTC).timestamp()
-    claims: dict[str, Any] = {"sub": subject, "exp": now, "auth_time": now}
+    claims: dict[str, Any] = {"sub": subject, "exp": now, "auth_time": now, **more}
     return identity_from(claims, OidcSettings(issuer="https://login.example", client_id="itb"), today=TODAY).subject
 
 
@@ -62,3 +62,13 @@ def test_nor_is_it_in_any_other_spelling(written: str) -> None:
 )
 def test_an_opaque_subject_is_taken_as_it_is(opaque: str) -> None:
     assert subject_of(opaque) == opaque
+
+
+def test_digits_that_are_not_the_persons_own_number_are_an_id_like_any_other() -> None:
+    """Where the number is told. Of random ten digits some are a valid Swedish number, and their people must get in."""
+    assert subject_of(TEN_DIGITS, pid=FODSELSNUMMER) == TEN_DIGITS
+    for own in ({"pid": FODSELSNUMMER}, {"pid": "131169 00216"}):
+        with pytest.raises(SubjectIsNationalNumber):
+            subject_of(f"NO:{FODSELSNUMMER}", **own)
+    with pytest.raises(SubjectIsNationalNumber):
+        subject_of(TEN_DIGITS, personnummer=PERSONNUMMER)
