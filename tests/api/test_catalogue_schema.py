@@ -20,6 +20,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from api.errors import Schema
 from api.loaders import Loaders
+from api.reading import Reads
 from api.return_to import return_to_allowed
 from api.schema.ids import global_id
 from api.schema.root_catalogue import CatalogueQueries
@@ -165,6 +166,7 @@ class Api:
             public_url="https://api.example",
             request_id="r1",
         )
+        context.reads = Reads(context)
         return await SCHEMA.execute(query, variables, context_value=context)
 
     async def data(self, query: str, **more: Any) -> Any:
