@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from domain.audit import EHR
 from domain.booking import Booking, BookingStatus
 from domain.refusals import Refused
 from domain.rules import RuleValues
@@ -61,7 +62,7 @@ async def test_a_visit_of_the_record_systems_is_not_taken_among_ours(town: Town,
             here.times[0], id=uuid4(), patient_id=here.patient.id, status=BookingStatus.BOOKED, ehr_id="A-9"
         )
         await here.house.use.erase_patient(here.tenant, KARI, here.patient)
-        await here.house.use.hold_slot.adopt._adopt(visit)
+        await here.house.use.hold_slot.adopt._adopt(visit, EHR)
         assert not await here.house.reads.get(here.tenant.id, [visit.id])
 
 
