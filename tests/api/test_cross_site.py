@@ -67,6 +67,23 @@ async def test_pages_elsewhere_do_not_use_the_session(client: Client, origin: st
     assert refused(await ask(client, **BY_SCRIPT, Origin=origin)) == "FOREIGN_ORIGIN"
 
 
+WAYS = [(method, accept) for method in ("POST", "GET") for accept in ("application/json", EVENTS)]
+
+
+@pytest.mark.parametrize(("method", "accept"), WAYS)
+async def test_each_way_of_asking_is_held_to_all_of_it(client: Client, method: str, accept: str) -> None:
+    sent: dict[str, Any] = {"params" if method == "GET" else "json": {"query": VIEWER}}
+
+    async def asked(**headers: str) -> httpx2.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await client.http.request(method, "/graphql", headers={"Accept": accept, **named}, **sent)
+
+    assert "Kari Testesen" in (await asked(**BY_SCRIPT)).text
+    assert refused(await asked()) == "NO_PREFLIGHT_HEADER"
+    assert refused(await asked(**BY_SCRIPT, Origin=EVIL)) == "FOREIGN_ORIGIN"
+    assert refused(await asked(**BY_SCRIPT, Sec_Fetch_Site="cross-site")) == "CROSS_SITE"
+
+
 async def test_an_empty_authorization_is_none_and_the_cookie_is_looked_at(client: Client) -> None:
     for header in ("", " "):
         assert refused(await ask(client, Authorization=header)) == "NO_PREFLIGHT_HEADER"
