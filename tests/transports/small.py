@@ -221,6 +221,18 @@ class Running:
 
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(look(), self.loop))
 
+    async def at_rest(self) -> Mapping[str, int]:
+        """The same, once it stays so: what was there before may still be ending."""
+        seen: list[Mapping[str, int]] = []
+
+        async def look() -> bool:
+            seen.append(await self.counts())
+            await asyncio.sleep(0.1)
+            return len(seen) >= 5 and all(each == seen[-1] for each in seen[-5:])
+
+        await until(look, 60)
+        return seen[-1]
+
     async def comes_back_to(self, before: Mapping[str, int]) -> None:
         async def look() -> bool:
             return await self.counts() == before

@@ -187,7 +187,7 @@ async def test_silence_is_filled_with_comments() -> None:
 
 
 async def test_who_leaves_closes_the_source_and_leaves_nothing(api: Running) -> None:
-    before = await api.counts()
+    before = await api.at_rest()
     for query in (FOREVER, "query { forever }"):
         for _ in range(20):
             async with streaming(api, query):
@@ -202,7 +202,7 @@ async def test_many_who_leave_at_once_leave_nothing(api: Running) -> None:
 
     await leave()
     await api.closes("forever")
-    before = await api.counts()
+    before = await api.at_rest()
     await asyncio.gather(*(leave() for _ in range(60)))
     await api.comes_back_to(before)
 
@@ -230,7 +230,7 @@ async def test_who_reads_nothing_holds_up_the_source_and_is_left_at_last(monkeyp
 async def test_a_connection_nobody_reads_from_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "UNREAD_SECONDS", 1)
     with running(events=StreamRules(send_timeout=1)) as api:
-        before = await api.counts()
+        before = await api.at_rest()
         with deaf(api):
             await held_up(api)
             await api.comes_back_to(before)

@@ -114,7 +114,7 @@ async def test_who_reads_nothing_holds_up_the_source_and_is_left_at_last(monkeyp
 async def test_a_connection_nobody_reads_from_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "UNREAD_SECONDS", 1)
     with running(SocketRules(send_timeout=1)) as api:
-        before = await api.counts()
+        before = await api.at_rest()
         async with begun(api.ws, max_queue=1) as talk:
             await talk.ask("1", "subscription { flood }")
             await held_up(api)
@@ -283,7 +283,7 @@ async def test_nothing_is_left_of_500_that_were_abandoned() -> None:
     with running() as api:
         await subscribed(api, FOREVER, politely)  # whatever is made once is made now
         await api.closes("forever")
-        before = await api.counts()
+        before = await api.at_rest()
         for _ in range(10):
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*(WAYS[number % len(WAYS)](api) for number in range(50)))
@@ -292,7 +292,7 @@ async def test_nothing_is_left_of_500_that_were_abandoned() -> None:
 
 async def test_who_leaves_while_asked_who_it_is_leaves_nothing() -> None:
     with running() as api:
-        before = await api.counts()
+        before = await api.at_rest()
         async with talking(api.ws) as talk:
             await talk.say({"type": "connection_init", "payload": {"Authorization": "Bearer slow"}})
             await api.opens("waiting")
