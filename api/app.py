@@ -186,10 +186,8 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
 
 
 def _endpoints(house: House) -> tuple[GraphQLEndpoint, SocketEndpoint]:
-    settings, operations = (
-        house.settings,
-        Operations(schema, Fanout(schema), query_seconds=house.settings.query_seconds),
-    )
+    settings = house.settings
+    operations = Operations(schema, Fanout(schema), query_seconds=settings.query_seconds)
     seen_to: dict[str, Any] = {
         "still": house.still,
         "recheck": settings.recheck_seconds,

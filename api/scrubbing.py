@@ -8,7 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-from domain.national_id import InvalidNationalId, national_id
+from domain.national_id import of_any_country
 
 GONE = "***"
 
@@ -88,14 +88,9 @@ def _unless_valid(match: re.Match[str]) -> str:
         return written
     for code, sign in _ENCODED.items():
         written = re.sub(code, sign, written, flags=re.IGNORECASE)
-    for spelling in {written, written.replace(" ", ""), written.replace("-", ""), written.replace("+", "")}:
-        for country in ("NO", "SE"):
-            try:
-                national_id(country, spelling, today=datetime.now(UTC).date())
-            except InvalidNationalId:
-                continue
-            return GONE
-    return match[0]
+    today = datetime.now(UTC).date()
+    spellings = {written, written.replace(" ", ""), written.replace("-", ""), written.replace("+", "")}
+    return GONE if any(of_any_country(each, today=today) for each in spellings) else match[0]
 
 
 def scrub_event(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

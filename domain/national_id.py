@@ -4,6 +4,7 @@ The number opens a person's whole record, so nothing here prints it: not `str`, 
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -88,6 +89,14 @@ def national_id(country: str, raw: str, *, today: date, synthetic_allowed: bool 
     if country == "NO":
         return _norwegian(raw.strip(), today, synthetic_allowed)
     raise InvalidNationalId("only Swedish (SE) and Norwegian (NO) numbers are known")
+
+
+def of_any_country(raw: str, *, today: date) -> NationalId | None:
+    """The number by the rules of whichever country it keeps, synthetic people's too; None where it keeps none."""
+    for country in ("NO", "SE"):
+        with suppress(InvalidNationalId):
+            return national_id(country, raw, today=today)
+    return None
 
 
 def _swedish(text: str, today: date) -> NationalId:

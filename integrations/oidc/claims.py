@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
-from domain.national_id import InvalidNationalId, NationalId, national_id
+from domain.national_id import InvalidNationalId, NationalId, national_id, of_any_country
 from domain.patient import Identity
 from integrations.oidc.provider import OidcSettings
 
@@ -84,24 +83,19 @@ def _language(claims: Mapping[str, Any]) -> str | None:
 
 
 def _subject(claims: Mapping[str, Any], number: NationalId | None, today: date) -> str:
-    """Beside a person's `number` one that is another's was no number: 7 of 1,000 ten-digit ids could be one. Ten digits
-    tell no century."""
+    """Not the person's national number, which is the whole of it but for what may stand before.
+
+    Beside the person's `number` one that is another's was none: 7 of 1,000 ten-digit ids could be one. Ten digits tell
+    no century.
+    """
     subject = _text(claims, "sub")
     if subject is None:
         raise UnusableClaims("sub")
-    in_it = _national_number(subject, today)
+    before = _SCHEME.match(subject)
+    in_it = of_any_country(subject[before.end() if before else 0 :], today=today)
     if in_it and (number is None or in_it.number[-10:] == number.number[-10:]):
         raise SubjectIsNationalNumber("sub is a national number, and must be opaque")
     return subject
-
-
-def _national_number(subject: str, today: date) -> NationalId | None:
-    """The whole of it, but for what may stand before: an opaque id may have eleven digits of any kind in it."""
-    before = _SCHEME.match(subject)
-    for country in ("NO", "SE"):
-        with suppress(InvalidNationalId):
-            return national_id(country, subject[before.end() if before else 0 :], today=today)
-    return None
 
 
 def _instant(seconds: object) -> datetime:

@@ -5,7 +5,6 @@ with another provider's `iss`, answers without an ID token, and any age of login
 """
 
 import re
-from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
 
@@ -16,7 +15,7 @@ from authlib.oidc.core import CodeIDToken
 from joserfc.util import json_b64decode
 from starlette.requests import Request
 
-from domain.national_id import InvalidNationalId, national_id
+from domain.national_id import of_any_country
 from domain.ports import Clock
 from integrations.oidc.attempts import LoginAttempts
 from integrations.oidc.claims import has_national_id
@@ -145,14 +144,7 @@ def tells_of_the_person(id_token: str, today: date) -> bool:
 def _is_opaque(subject: str, today: date) -> bool:
     """Neither an e-mail address nor anything with a valid national number in it, of synthetic people too."""
     parts = MAYBE_NUMBERS.findall(subject)
-    return "@" not in subject and not any(_is_national_id(part, today) for part in parts)
-
-
-def _is_national_id(text: str, today: date) -> bool:
-    for country in ("NO", "SE"):
-        with suppress(InvalidNationalId):
-            return bool(national_id(country, text, today=today))
-    return False
+    return "@" not in subject and not any(of_any_country(part, today=today) for part in parts)
 
 
 def _id_token_class(access_token: str | None, now_seconds: int) -> type[CodeIDToken]:
