@@ -154,8 +154,8 @@ def written() -> set[str]:
 def meant(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return [node.value]
-    if not isinstance(node, ast.JoinedStr):
-        return []
+    if not isinstance(node, ast.JoinedStr) or not isinstance(node.values[0], ast.Constant):
+        return []  # what does not say of what kind of thing it speaks ends as no action
     parts = [str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values]
     return ["".join(parts).replace("{}", status.lower()) for status in BookingStatus]
 
