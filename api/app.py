@@ -35,7 +35,7 @@ from api.settings import Settings
 from api.signing import Signer
 from api.slow_bodies import SlowBodies
 from api.sse import StreamRules
-from api.tenants import TenantDirectory
+from api.tenants import TenantDirectory, reached_under
 from api.websocket import SocketEndpoint, as_over_http
 from api.worker import work_forever
 from domain.ports import BookingReads, Catalogue, Clock, JobReads, KeyReads
@@ -84,6 +84,7 @@ class House:
         return Context(
             tenant=tenant,
             languages=languages,
+            public_url=reached_under(tenant, request.headers.get("host"), self.settings.base_url),
             **self._at_hand(tenant),
             visitor=self.limits.pseudonym(f"{address} {agent}"),
             request_id=request_id,
@@ -98,7 +99,6 @@ class House:
     def _at_hand(self, tenant: Tenant) -> dict[str, Any]:
         """What is the same for every request of a tenant."""
         return {
-            "public_url": self.settings.base_url,
             "catalogue": self.catalogue,
             "booking_reads": self.reads,
             "loaders": Loaders(self.catalogue, self.reads, self.use.see_sources, tenant.id),

@@ -21,7 +21,7 @@ from api.languages import wanted_languages
 from api.limits import Limits
 from api.return_to import return_to_allowed
 from api.signing import Signer, Tampered
-from api.tenants import TenantDirectory
+from api.tenants import TenantDirectory, reached_under
 from domain.audit import Actor, ActorKind
 from domain.patient import Identity, ProviderLogin
 from domain.tenant import IdentityProvider, Tenant
@@ -116,7 +116,8 @@ class Login:
         asked: dict[str, Any] = {"login_hint": request.query_params.get("login_hint")}
         try:
             settings = self.settings_for(tenant, provider)
-            return await self.browser.start(request, f"{self.base_url}/login/callback", attempt, settings, **asked)
+            back_to = f"{reached_under(tenant, request.headers.get('host'), self.base_url)}/login/callback"
+            return await self.browser.start(request, back_to, attempt, settings, **asked)
         except self.failed as failure:
             return _failed(failure, return_to)
 
@@ -131,7 +132,7 @@ class Login:
         except self.failed as failure:  # any page can send somebody here, and must not use up their tries
             return _failed(failure, None)
         try:
-            tenant = await self.tenants.of(host=None, slug=attempt.tenant_id)
+            tenant = await self.tenants.of(host=request.headers.get("host"), slug=attempt.tenant_id)
             provider = tenant.identity_provider(attempt.provider)
             if provider is None:  # gone since the login began
                 return _failed(LookupError("provider"), attempt.return_to)
@@ -142,6 +143,8 @@ class Login:
             return _failed(failure, getattr(getattr(failure, "attempt", None), "return_to", None))
         except BadInput as unknown:
             return problem(400, "BAD_USER_INPUT", str(unknown))
+        except Forbidden as elsewhere:
+            return problem(403, "FORBIDDEN", str(elsewhere))
         return await self._signed_in(request, tenant, identity, login, attempt)
 
     async def _signed_in(

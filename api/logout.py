@@ -22,7 +22,7 @@ from api.limits import Limits
 from api.login import limited, problem
 from api.return_to import return_to_allowed
 from api.signing import Signer, Tampered
-from api.tenants import TenantDirectory
+from api.tenants import TenantDirectory, reached_under
 from domain.patient import LogoutToken, ProviderLogin
 from domain.tenant import IdentityProvider, Tenant
 from domain.usecases import UseCases
@@ -92,12 +92,13 @@ class Logout:
         except RateLimited as refused:
             return refusal(refused, uuid4().hex)
         login = await self.use.sign_out(tenant, secret, str(uuid4())) if secret else None
-        ending = await self._ending(tenant, login, return_to) if login else None
+        here = reached_under(tenant, request.headers.get("host"), self.base_url)
+        ending = await self._ending(tenant, login, return_to, here) if login else None
         response = _sent(ending, request, tenant) if ending else RedirectResponse(return_to, 303, NO_STORE)
         forget_cookie(response, https=self.https)
         return response
 
-    async def _ending(self, tenant: Tenant, login: ProviderLogin, return_to: str) -> Ending | None:
+    async def _ending(self, tenant: Tenant, login: ProviderLogin, return_to: str, here: str) -> Ending | None:
         provider = tenant.identity_provider(login.provider)
         if provider is None:
             return None
@@ -106,7 +107,7 @@ class Logout:
             settings = self.settings_for(tenant, provider)
         except self.failed:
             return None
-        return await self.browser.ending(settings, login, f"{self.base_url}/logout/done", state)
+        return await self.browser.ending(settings, login, f"{here}/logout/done", state)
 
     async def done(self, request: Request) -> Response:
         """Back from the provider: on to where the browser was to end up."""

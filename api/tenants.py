@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
+from urllib.parse import urlsplit
 
 from api.errors import BadInput, Forbidden
 from domain.origins import LOOPBACK
@@ -58,6 +59,19 @@ class TenantDirectory:
         by_host = {host: tenant for tenant in tenants for host in tenant.hosts}
         self._served, self._until = _Served(by_host, {tenant.slug: tenant for tenant in tenants}), until
         return self._served
+
+
+def reached_under(tenant: Tenant, host: str | None, base_url: str) -> str:
+    """The URL, without a slash at its end, that whoever asks for the tenant at this host reaches us under.
+
+    Its own host by that name: a cookie that is set there comes back nowhere else. Any other is `base_url`, which always
+    tells scheme, port and path, since a Host header may say anything.
+    """
+    name, base = _name_of(host), urlsplit(base_url)
+    if name not in tenant.hosts or name in LOOPBACK:
+        return base_url
+    port = f":{base.port}" if base.port else ""
+    return base._replace(netloc=(f"[{name}]" if ":" in name else name) + port).geturl()
 
 
 def _name_of(host: str | None) -> str:
