@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import Actor, ActorKind, AuditEntry
@@ -18,7 +18,6 @@ from domain.ports import Clock
 from integrations.store.audit import add_audit
 from integrations.store.joining import join
 from integrations.store.patient_rows import NATIONAL_ID, numbered, patient_of, values_of
-from integrations.store.sealing import TenantKeys
 from integrations.store.tables import PATIENT, PATIENT_IDENTITY
 from integrations.store.tenant_keys import WorkSealing
 from integrations.store.upserts import insert_for
@@ -72,8 +71,6 @@ class SqlPatients:
         note: Note = partial(self._note, request_id=request_id, through=through)
         linked, patient = await self._locked(tenant_id, identity, found)
         patient = patient or await self._create(_new(tenant_id, new_id, identity))
-        if patient is None:
-            return await self.recognise(tenant_id, identity, new_id, request_id, through)  # somebody else was first
         if linked is None or linked.id != patient.id:
             if not await self._link(patient, identity, new_id, relink=linked is not None):
                 return await self.recognise(tenant_id, identity, new_id, request_id, through)
@@ -142,7 +139,11 @@ class SqlPatients:
         return linked, await self._numbered(tenant_id, identity.national_id) or _unless_another(linked, identity)
 
     async def _locked(self, tenant_id: str, identity: Identity, found: Found) -> Found:
-        """Looks again once nobody else writes to whom was found, in one order for those who find the same two."""
+        """Looks again once nobody else writes to whom was found, in one order for those who find the same two, nor of
+        the number that is told, which may be nobody's yet."""
+        if identity.national_id:
+            await self._lock_number(tenant_id, identity.national_id)
+            found = await self._found(tenant_id, identity)
         kept: set[UUID] = set()
         while wanted := {each.id for each in found if each} - kept:
             rows = select(P.id).where(P.tenant_id == tenant_id, P.id.in_(wanted)).order_by(P.id)
@@ -167,31 +168,20 @@ class SqlPatients:
             tenant_id, select(PATIENT).where(P.tenant_id == tenant_id, P.national_index.in_(indexes))
         )
 
-    async def _create(self, patient: Patient) -> Patient | None:
-        """Whoever else creates the same person at this moment is waited for; None when theirs is the patient."""
-        keys = await self._sealing.keys(patient.tenant_id)
-        if await self._while_rotating(keys, patient):
-            return None
-        added = await self._connection.execute(
-            insert_for(self._connection, PATIENT)
-            .values(values_of(keys, patient))
-            .on_conflict_do_nothing(index_elements=["tenant_id", "national_index"])
-            .returning(P.id)
-        )
-        return patient if added.first() is not None else None
+    async def _lock_number(self, tenant_id: str, number: NationalId) -> None:
+        """By each key that anybody may look it up by: two processes that know different ones meet at what both know.
 
-    async def _while_rotating(self, keys: TenantKeys, patient: Patient) -> Patient | None:
-        """The patient whom another process has just created. While there are two index keys, one process may go by the
-        former and another by the latter, so that the unique index alone does not make them meet."""
-        if patient.national_id is None:
-            return None
-        known = keys.indexes(NATIONAL_ID, numbered(patient.national_id))
-        if len(known) < 2:
-            return None
-        if self._connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-            number = int.from_bytes(known[0][:8], "big", signed=True)
-            await self._connection.execute(select(func.pg_advisory_xact_lock(number)))
-        return await self._numbered(patient.tenant_id, patient.national_id)
+        SQLite has one writer at a time anyway.
+        """
+        if self._connection.dialect.name == "postgresql":
+            for index in (await self._sealing.keys(tenant_id)).indexes(NATIONAL_ID, numbered(number)):
+                of_number = int.from_bytes(index[:8], "big", signed=True)
+                await self._connection.execute(select(func.pg_advisory_xact_lock(of_number)))
+
+    async def _create(self, patient: Patient) -> Patient:
+        keys = await self._sealing.keys(patient.tenant_id)
+        await self._connection.execute(insert(PATIENT).values(values_of(keys, patient)))
+        return patient
 
     async def _link(self, patient: Patient, identity: Identity, new_id: UUID, *, relink: bool) -> bool:
         """False where another login has linked the sign-in meanwhile: then that one's patient is to be looked at."""

@@ -168,3 +168,29 @@ async def test_who_signs_in_anew_while_being_erased_has_signed_out_of_all_before
         assert viewer.patient.id != kari.id
         with pytest.raises(SignedOut):
             await sign_in(start).of_token(TENANT, replace(token, email=later.email), "r1")
+
+
+FIRST, SECOND = {"subject": "s-1"}, {"subject": "s-2"}
+
+
+@pytest.mark.parametrize("first", ["who is new", "who was known without"])
+async def test_a_number_that_two_logins_bring_at_once_makes_one_patient(postgres_url: str, first: str) -> None:
+    """The one makes a patient of it, the other adds it to a patient who had none: whichever writes first."""
+    async with on_postgresql(postgres_url) as start:
+        known = await recognise(start, **FIRST, national_id=None)
+        ways, second = [SECOND, FIRST], []
+        if first == "who was known without":
+            ways.reverse()
+
+        async def meanwhile() -> None:
+            second.append(asyncio.create_task(recognise(start, **ways[1])))
+            await until_somebody_waits(start._engine)
+
+        async with before_its_commit(start, meanwhile)("nord") as work:
+            await work.patients.recognise("nord", make_identity(**ways[0]), uuid4())
+            await work.commit()
+        patient = await second[0]
+        assert patient.national_id == make_identity().national_id
+        rows = await people(start)
+        assert len(rows) == 3 and {row.id for row in rows if hasattr(row, "id")} == {patient.id}
+        assert known.national_id is None
