@@ -26,6 +26,7 @@ from api.errors import BadInput, Forbidden, Unauthenticated
 from api.fanout import Fanout
 from api.http import GraphQLEndpoint
 from api.languages import wanted_languages
+from api.last_resort import LastResort
 from api.limits import Limits
 from api.loaders import Loaders
 from api.operations import Operations
@@ -211,6 +212,7 @@ def _around(house: House) -> list[Middleware]:
     return [
         Middleware(SecurityHeaders, https=house.settings.is_https),
         Middleware(Cors, origins=house.cross_site.origins, tenant_of=house.tenant_if_known),
+        Middleware(LastResort),
         Middleware(SlowBodies, seconds=house.settings.body_seconds),
     ]
 

@@ -1,6 +1,7 @@
 """Top-level GraphQL errors: each carries a stable code and the request's id, and tells nothing it should not.
 
-CodedError ── BadInput · Unparsed · Invalid · Unauthenticated · StepUpRequired · Forbidden · RateLimited · UpstreamDown
+CodedError ── BadInput · Unparsed · Invalid · Unauthenticated · StepUpRequired · Forbidden · RateLimited ·
+UpstreamDown · Unforeseen
 What graphql-core finds wrong is put into words of ours (`wrong_input`), which repeat no value. Anything else
 that is raised is an outage (`EhrUnavailable`), a missed deadline, or a bug, which is masked and logged.
 """
@@ -72,6 +73,12 @@ class UpstreamDown(CodedError):
     """A system that we depend on gave no answer."""
 
     code = "UPSTREAM_UNAVAILABLE"
+
+
+class Unforeseen(CodedError):
+    """A bug, or a part of ours that is down."""
+
+    code = "INTERNAL_SERVER_ERROR"
 
 
 class Unparsed(CodedError):
@@ -152,7 +159,7 @@ def coded(error: GraphQLError, context: Any) -> GraphQLError:
         error = _in_its_place(error, cause.message, original_error=Unparsed(unparsed(cause.message)))
     code = _code(error)
     if code == "INTERNAL_SERVER_ERROR":
-        _log_bug(error, request_id)
+        log_bug(cause, request_id, ".".join(str(part) for part in error.path or ()))
     words = _words(error, code, getattr(context, "languages", LANGUAGES))
     return _in_its_place(error, words, extensions={**_given(error), "code": code, "requestId": request_id})
 
@@ -213,13 +220,12 @@ def _chain(error: GraphQLError) -> list[BaseException]:
     return list(links())
 
 
-def _log_bug(error: GraphQLError, request_id: str | None) -> None:
-    """Types and places only: the text of an exception may hold what a patient typed."""
-    cause: BaseException | None = _chain(error)[-1]
+def log_bug(failure: BaseException, request_id: str | None, path: str = "") -> None:
+    """Types and places only: the text of an exception may hold what a patient typed. `path`: which field it is."""
+    cause: BaseException | None = failure
     told = []
     while cause is not None:
         told.append(f"{type(cause).__module__}.{type(cause).__qualname__}")
         told += [f"  {f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(cause.__traceback__)]
         cause = cause.__cause__
-    path = ".".join(str(part) for part in error.path or ())
     log.error("request %s failed at %s\n%s", request_id, path or "(no field)", "\n".join(told))

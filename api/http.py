@@ -39,7 +39,7 @@ MOST_BYTES = 256 * 1024
 
 STATUS = {
     **{"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "STEP_UP_REQUIRED": 403},
-    **{"RATE_LIMITED": 429, "UPSTREAM_UNAVAILABLE": 503},
+    **{"RATE_LIMITED": 429, "UPSTREAM_UNAVAILABLE": 503, "INTERNAL_SERVER_ERROR": 500},
 }
 """HTTP statuses of refusals before anything is executed; the others are 400."""
 

@@ -7,12 +7,11 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from api.auth import cookie_name
 from api.errors import BadInput, Forbidden, RateLimited
@@ -77,8 +76,8 @@ class Login:
     secret: str
     https: bool
 
-    def app(self) -> Starlette:
-        """Mounted under /login. Its signed cookie carries login attempts only, never who is signed in."""
+    def route(self) -> BaseRoute:
+        """All under /login. Its signed cookie carries login attempts only, never who is signed in."""
         attempts = Middleware(
             SessionMiddleware,
             secret_key=self.secret,
@@ -91,7 +90,7 @@ class Login:
         finish = limited(self.finish, self.limits.login_comes_back)
         start = limited(self.start, self.limits.login)
         routes = [Route("/callback", finish), Route("/{provider}", start)]
-        return Starlette(routes=routes, middleware=[attempts])
+        return Mount("/login", routes=routes, middleware=[attempts])
 
     async def start(self, request: Request) -> Response:
         try:
@@ -116,10 +115,12 @@ class Login:
         asked: dict[str, Any] = {"login_hint": request.query_params.get("login_hint")}
         try:
             settings = self.settings_for(tenant, provider)
-            back_to = f"{reached_under(tenant, request.headers.get('host'), self.base_url)}/login/callback"
-            return await self.browser.start(request, back_to, attempt, settings, **asked)
+            return await self.browser.start(request, self._back(request, tenant), attempt, settings, **asked)
         except self.failed as failure:
             return _failed(failure, return_to)
+
+    def _back(self, request: Request, tenant: Tenant) -> str:
+        return f"{reached_under(tenant, request.headers.get('host'), self.base_url)}/login/callback"
 
     async def _is_signed_in(self, request: Request, tenant: Tenant) -> bool:
         """Who signs in again does so because something asks for a fresh login, or as somebody else."""

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 
 from api.app import House, create_app
 from api.audit import Asked, lines
@@ -84,7 +84,7 @@ def _signing_in(house: House) -> Sequence[BaseRoute]:
         hear=house.use.hear_logout,
     )
     login = Login(**shared, attempt=LoginAttempt, secret=house.settings.secret)
-    return [*Logout(**shared).routes(), told.route(), Mount("/login", login.app())]
+    return [*Logout(**shared).routes(), told.route(), login.route()]
 
 
 async def import_seed(settings: Settings, places: Mapping[str, str]) -> list[str]:
