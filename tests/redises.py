@@ -18,6 +18,8 @@ from uuid import uuid4
 
 import pytest
 
+from integrations.redis.resting import Resting
+
 USUAL = ("127.0.0.1", 6379)
 
 
@@ -43,6 +45,18 @@ def own_redis(tmp_path: Path) -> Iterator["OwnRedis"]:
     """One that may be killed and started again."""
     with OwnRedis(_binary(), tmp_path) as own:
         yield own
+
+
+def calls_of_redis(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Whatever is asked of any Redis from here on, each round once."""
+    asked, original = list[Any](), Resting.ask
+
+    async def counted(self: Resting, call: Any) -> Any:
+        asked.append(call)
+        return await original(self, call)
+
+    monkeypatch.setattr(Resting, "ask", counted)
+    return asked
 
 
 def _binary() -> str:

@@ -1,15 +1,11 @@
 """How much one operation asks of the database and of record systems: as little for twenty clinics as for two."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from math import ceil
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from api.signing import from_text
 from domain.booking import Booking, BookingStatus, BookingStep
@@ -24,6 +20,7 @@ from integrations.store.sealing import Sealing
 from integrations.store.tables_catalogue import ENDPOINT
 from integrations.store.work import StartSqlWork
 from tests.api.searching import change, find, search_for, shown
+from tests.databases import statements_sent
 from tests.living import SECRET, Town, in_process, sign_in
 from tests.store.making import make_import, make_seed
 from tests.system.at_the_desk import somebody
@@ -41,25 +38,17 @@ COUNTED = """{ clinics(first: 20) { totalCount nodes { treatments(first: 10) { t
 QUESTIONS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 
 
-@contextmanager
-def statements() -> Iterator[list[str]]:
+def statements() -> AbstractContextManager[list[str]]:
     """Every statement of this process meanwhile, but for the tenant's own row, which is remembered for seconds.
 
     Nor the log of changes: it is read on by the process, whoever asks for what.
     """
-    seen: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        text = " ".join(statement.split())
-        own = "FROM tenant " in text or "FROM change" in text or "pg_current_snapshot" in text or text == SAY_TENANT
-        if text.upper().startswith(QUESTIONS) and not own:
-            seen.append(text)
+    def counts(line: str) -> bool:
+        own = "FROM tenant " in line or "FROM change" in line or "pg_current_snapshot" in line or line == SAY_TENANT
+        return line.upper().startswith(QUESTIONS) and not own
 
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
+    return statements_sent(counts)
 
 
 async def put_catalogue(database_url: str, clinics: int) -> None:

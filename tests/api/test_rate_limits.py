@@ -21,7 +21,7 @@ from integrations.redis.resting import Resting, open_redis
 from tests.api.test_login import HOME
 from tests.living import OTHER, Client, Town, in_process, over_http, serving, sign_in
 from tests.oidc.serving import query_of
-from tests.redises import listener, silence
+from tests.redises import calls_of_redis, listener, silence
 from tests.transports.small import served
 from tests.transports.talking import begun, talking
 
@@ -299,13 +299,7 @@ async def test_an_operation_asks_redis_once(
     town: Town, sqlite_filled_url: str, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch, redis: bool
 ) -> None:
     """Whatever is counted by: viewer, key and address together."""
-    asked, original = list[Any](), Resting.ask
-
-    async def counted(self: Resting, call: Any) -> Any:
-        asked.append(call)
-        return await original(self, call)
-
-    monkeypatch.setattr(Resting, "ask", counted)
+    asked = calls_of_redis(monkeypatch)
     settings = {"redis_url": redis_url, "redis_prefix": prefix} if redis else {}
     async with limited(town, sqlite_filled_url, **settings) as client:
         await ask(client, Cookie="sid=s")

@@ -1,40 +1,26 @@
 """Which tenant a request is for, and what it costs to find out."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from domain.api_key import KeyKind, KeyText
-from integrations.redis.resting import Resting
 from tests.agencies import minted
 from tests.api.test_login import HOME
+from tests.databases import statements_sent
 from tests.living import OTHER, Town, in_process
+from tests.redises import calls_of_redis
 
 SLUG = "{ tenant { slug } }"
 PREFLIGHT = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
 
 
-@contextmanager
-def look_ups(table: str) -> Iterator[list[str]]:
+def look_ups(table: str) -> AbstractContextManager[list[str]]:
     """Every statement of this process that reads it meanwhile."""
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        text = " ".join(statement.split())
-        if f"FROM {table} " in text:
-            seen.append(text)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
+    return statements_sent(lambda line: f"FROM {table} " in line)
 
 
 async def test_names_that_somebody_invents_ask_the_database_for_nothing(town: Town, sqlite_filled_url: str) -> None:
@@ -102,13 +88,7 @@ async def test_invented_keys_are_looked_up_until_the_limit_and_then_refused_unse
 async def test_only_a_key_that_is_new_asks_the_limiter_twice(
     town: Town, sqlite_filled_url: str, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, original = list[Any](), Resting.ask
-
-    async def counted(self: Resting, call: Any) -> Any:
-        asked.append(call)
-        return await original(self, call)
-
-    monkeypatch.setattr(Resting, "ask", counted)
+    asked = calls_of_redis(monkeypatch)
     settings = town.settings(sqlite_filled_url, redis_url=redis_url, redis_prefix=prefix, api_key_seconds=0.0)
     key = await minted(settings)
     async with in_process(settings) as (client, _):

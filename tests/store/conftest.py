@@ -1,17 +1,16 @@
 """The store's tests run on both engines, each with two tenants whose rows have the same ids."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.catalogue import Seed
 from integrations.store.scoping import SAY_TENANT
 from integrations.store.sealing import Sealing
 from integrations.store.work import StartSqlWork
+from tests.databases import statements_sent
 from tests.store.making import NOW, SECRET, TENANTS, make_tenant
 
 
@@ -35,20 +34,5 @@ async def start(engine: AsyncEngine) -> AsyncIterator[StartSqlWork]:
 
 @pytest.fixture
 def statements(engine: AsyncEngine) -> Callable[[], Any]:
-    """`with statements() as seen:` collects what is sent to the database."""
-
-    @contextmanager
-    def watch() -> Iterator[list[str]]:
-        seen: list[str] = []
-
-        def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            if statement != SAY_TENANT:  # whose the session is, told once as long as it stays so
-                seen.append(statement)
-
-        event.listen(engine.sync_engine, "before_cursor_execute", note)
-        try:
-            yield seen
-        finally:
-            event.remove(engine.sync_engine, "before_cursor_execute", note)
-
-    return watch
+    """`with statements() as seen:` collects what is sent to the database, but whose the session is, told once."""
+    return lambda: statements_sent(lambda line: line != SAY_TENANT, engine.sync_engine)
