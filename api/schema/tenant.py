@@ -107,6 +107,9 @@ class Banner:
 class IdentityProvider:
     id: strawberry.ID = strawberry.field(description="Unique within the tenant, for caches; it is part of `loginUrl`.")
     name: str = strawberry.field(description="What to write on the button.")
+    country_code: str | None = strawberry.field(
+        description="Whose people it is for, as in a clinic's address: two letters by ISO 3166-1, null for everybody."
+    )
 
     @strawberry.field(
         description="Where to send the browser to sign in. It comes back to `returnTo`, signed in, or with "
@@ -140,7 +143,7 @@ class IdentityProvider:
     @classmethod
     def of(cls, provider: ProviderEntity, context: "Context") -> "IdentityProvider":
         name = said_in(provider.name, context.languages) or provider.id
-        return cls(id=strawberry.ID(provider.id), name=name)
+        return cls(id=strawberry.ID(provider.id), name=name, country_code=provider.market or None)
 
 
 @strawberry.type(

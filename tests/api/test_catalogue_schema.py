@@ -58,7 +58,10 @@ TENANT = Tenant(
     id=T,
     slug=T,
     name="Tannhelse",
-    identity_providers=(IdentityProvider(id="bankid", name={"nb": "BankID", "en": "BankID (Norway)"}),),
+    identity_providers=(
+        IdentityProvider(id="bankid", name={"nb": "BankID", "en": "BankID (Norway)"}, market="NO"),
+        IdentityProvider(id="other", name={"nb": "Annen"}),
+    ),
     return_to=("https://tannhelse.example/app",),
     rules=RuleValues(minimum_notice_minutes=1440, minimum_age=16),
 )
@@ -357,6 +360,14 @@ async def test_filters_narrow_and_empty_ones_do_not(api: Api) -> None:
     assert told["practitioners"] == {"totalCount": 1, "nodes": [{"name": "Kari 1"}]}
     assert [node["code"] for node in told["treatments"]["nodes"]] == ["T2"]
     assert told["clinics"]["totalCount"] == 0
+
+
+async def test_a_way_to_sign_in_says_whose_people_it_is_for(api: Api) -> None:
+    told = await api.data("{ tenant { identityProviders { id countryCode } } }")
+    assert told["tenant"]["identityProviders"] == [
+        {"id": "bankid", "countryCode": "NO"},
+        {"id": "other", "countryCode": None},
+    ]
 
 
 async def test_a_login_link_brings_the_hold_along(api: Api) -> None:
