@@ -113,7 +113,7 @@ class Conversation:
         except CodedError as refused:  # what we depend on is down: clients come back after this code
             raise Closed(1013, refused.message) from refused
         except Exception as bug:
-            log.error("a socket's context cannot be made: %s", type(bug).__qualname__)
+            log.error("a socket's context cannot be made", exc_info=bug)
             raise Closed(4500, "Internal server error") from None
 
     async def _subscribe(self, id: str, operation: Operation) -> None:

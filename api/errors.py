@@ -7,7 +7,6 @@ that is raised is an outage (`EhrUnavailable`), a missed deadline, or a bug, whi
 """
 
 import logging
-import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -159,7 +158,8 @@ def coded(error: GraphQLError, context: Any) -> GraphQLError:
         error = _in_its_place(error, cause.message, original_error=Unparsed(unparsed(cause.message)))
     code = _code(error)
     if code == "INTERNAL_SERVER_ERROR":
-        log_bug(cause, request_id, ".".join(str(part) for part in error.path or ()))
+        path = ".".join(str(part) for part in error.path or ())
+        log.error("request %s failed at %s", request_id, path or "(no field)", exc_info=cause)
     words = _words(error, code, getattr(context, "languages", LANGUAGES))
     return _in_its_place(error, words, extensions={**_given(error), "code": code, "requestId": request_id})
 
@@ -218,14 +218,3 @@ def _chain(error: GraphQLError) -> list[BaseException]:
             link = getattr(link, "original_error", None)
 
     return list(links())
-
-
-def log_bug(failure: BaseException, request_id: str | None, path: str = "") -> None:
-    """Types and places only: the text of an exception may hold what a patient typed. `path`: which field it is."""
-    cause: BaseException | None = failure
-    told = []
-    while cause is not None:
-        told.append(f"{type(cause).__module__}.{type(cause).__qualname__}")
-        told += [f"  {f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(cause.__traceback__)]
-        cause = cause.__cause__
-    log.error("request %s failed at %s\n%s", request_id, path or "(no field)", "\n".join(told))

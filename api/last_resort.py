@@ -1,5 +1,6 @@
 """What nobody has foreseen while a request is answered: a coded answer all the same, and a log without its words."""
 
+import logging
 from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
@@ -7,11 +8,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.cross_site import COMES_BY, LINK
-from api.errors import Unforeseen, log_bug
+from api.errors import Unforeseen
 from api.http import plain_refusal, refusal
 from api.languages import wanted_languages
 from api.messages import message
 from domain.text import LANGUAGES
+
+log = logging.getLogger(__name__)
 
 
 class LastResort:
@@ -39,7 +42,7 @@ class LastResort:
             return
         except Exception as failure:
             request_id = uuid4().hex
-            log_bug(failure, request_id)
+            log.error("request %s failed", request_id, exc_info=failure)
             if not has_begun:
                 await _answer(Request(scope), request_id)(scope, receive, send)
 

@@ -3,7 +3,8 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
+from traceback import extract_tb
 from types import TracebackType
 from typing import Any
 
@@ -17,12 +18,29 @@ CHATTY = ("aiosqlite", "alembic", "asyncio", "hpack", "httpcore2", "httpx2", "ur
 
 FORMS = ("text", "json")
 
+
+def _without_words(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Of an exception and what it came from: classes and places. Its text may name anybody, and a name has no pattern.
+
+    The operating system's own words are kept: nobody who reads of an outage should have to guess.
+    """
+    told = event.pop("exc_info", None)
+    failure = told[1] if isinstance(told, tuple) else told
+    lines: list[str] = []
+    while isinstance(failure, BaseException):
+        words = f": {failure.strerror}" if isinstance(failure, OSError) and failure.strerror else ""
+        lines.append(f"{type(failure).__module__}.{type(failure).__qualname__}{words}")
+        lines += [f"  {each.filename}:{each.lineno} {each.name}" for each in extract_tb(failure.__traceback__)]
+        failure = failure.__cause__ or (None if failure.__suppress_context__ else failure.__context__)
+    return {**event, "exception": "\n".join(lines)} if lines else event
+
+
 _BEFORE: tuple[Any, ...] = (
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
+    _without_words,
 )
 
 
@@ -66,6 +84,13 @@ def configure_logs(level: str, form: str) -> None:
 def quieten() -> None:
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("asyncio").addFilter(_first_line)  # once, however often it is added
+
+
+def _first_line(record: logging.LogRecord) -> bool:
+    """asyncio writes out the task that failed below it, and with the task what its exception says."""
+    record.msg = str(record.msg).partition("\n")[0]
+    return True
 
 
 def _uncaught(kind: type[BaseException], failure: BaseException, trace: TracebackType | None) -> None:

@@ -105,6 +105,11 @@ class Events(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
+def as_written(records: Iterable[logging.LogRecord]) -> str:
+    """What the product's log would have of them; pytest's own form of them quotes exceptions."""
+    return "\n".join(LogFormatter("text").format(each) for each in records)
+
+
 SCAN = Scan()
 
 HOOKS: dict[str, list[Any]] = {"response": [SCAN.answer]}

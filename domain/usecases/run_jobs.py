@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import uniform
-from traceback import format_tb, walk_tb
+from traceback import walk_tb
 from uuid import UUID, uuid4
 
 from domain.ports import EVERY_TENANT, Clock, Job, JobReads, StartWork, UnitOfWork
@@ -119,7 +119,7 @@ class RunJobs:
             self._count(job, "finished" if await self._finish(job, finish) else "lost")
         except Exception as failure:
             told = f"not done within {how.seconds:g} s" if limit.expired() else told_of(failure)
-            log.warning("%s %s failed, attempt %d: %s\n%s", job.kind, job.id, job.attempt, told, _where(failure))
+            log.warning("%s %s failed, attempt %d: %s", job.kind, job.id, job.attempt, told, exc_info=failure)
             await self._failed(job, how, told)
 
     async def _finish(self, job: Job, finish: Finish | None) -> bool:
@@ -182,7 +182,3 @@ def told_of(failure: Exception) -> str:
     frames = [(f.f_globals.get("__name__", ""), line) for f, line in walk_tb(failure.__traceback__)]
     ours = [frame for frame in frames if frame[0].partition(".")[0] in OURS] or frames
     return f"{type(failure).__qualname__} at {ours[-1][0]}:{ours[-1][1]}" if ours else type(failure).__qualname__
-
-
-def _where(failure: Exception) -> str:
-    return "".join(format_tb(failure.__traceback__)).rstrip()

@@ -19,6 +19,7 @@ from integrations.store.jobs import SqlJobReads
 from integrations.store.work import StartSqlWork
 from tests.databases import raw
 from tests.living import until
+from tests.planted import as_written
 from tests.store.making import NOW, an_id
 
 LEASE = timedelta(seconds=45)
@@ -204,8 +205,9 @@ async def test_what_a_failure_says_is_neither_kept_nor_logged(town: Town, caplog
         await ended(process)
     [dead] = await SqlJobReads(town.engine).dead(10)
     assert dead.error.startswith("ValueError at domain.usecases.run_jobs:")
-    assert "test_jobs_running.py" in caplog.text
-    assert WHO not in caplog.text + dead.error
+    log = as_written(caplog.records)
+    assert "test_jobs_running.py" in log
+    assert WHO not in log + dead.error
 
 
 def test_waits_grow_and_differ() -> None:
