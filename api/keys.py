@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 from api.tables import table
 from domain.api_key import ApiKey, KeyKind
 from domain.client import SYSTEM_SCOPES, Scope
+from domain.origins import origin_of
 
 USAGE = (
     "key mint TENANT AGENCY [--scope S]… [--origin O]… [--rate N] [--test] | key rotate KEY-ID | key revoke KEY-ID | "
@@ -66,7 +66,7 @@ def _parser() -> _Parser:
     mint.add_argument("tenant")
     mint.add_argument("agency", type=_agency)
     mint.add_argument("--scope", type=_scope, action="append", default=[])
-    mint.add_argument("--origin", type=origin_of, action="append", default=[])
+    mint.add_argument("--origin", type=_origin, action="append", default=[])
     mint.add_argument("--rate", type=_rate, default=RATE)
     mint.add_argument("--test", action="store_true")
     for verb in ("rotate", "revoke"):
@@ -101,20 +101,11 @@ def _rate(number: str) -> int:
     return int(number)
 
 
-def origin_of(text: str) -> str:
-    """As browsers send it (RFC 6454 §6.1): scheme, host and port, lower case. Raises `ArgumentTypeError`."""
+def _origin(text: str) -> str:
     try:
-        parts = urlsplit(text.lower().removesuffix("/"))
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("https", "http") or parts.geturl() != f"{parts.scheme}://{parts.netloc}":
-        raise ArgumentTypeError("an origin is like https://booking.example, without a path")
-    if "@" in parts.netloc or not parts.netloc.isascii() or any(each.isspace() or each == "*" for each in parts.netloc):
-        raise ArgumentTypeError("an origin is one host's, like https://booking.example")
-    usual = {"https": 443, "http": 80}[parts.scheme]
-    name = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{name}" + (f":{port}" if port is not None and port != usual else "")
+        return origin_of(text)
+    except ValueError as wrong:
+        raise ArgumentTypeError(str(wrong)) from wrong
 
 
 def told_keys(keys: Sequence[ApiKey], now: datetime) -> Iterator[str]:

@@ -58,6 +58,8 @@ UNCLEAR = {
     ("mint", TENANT, "fysio", "--origin", "https://*.example"): "an origin is",
     ("mint", TENANT, "fysio", "--origin", "https://me@a.example"): "an origin is",
     ("mint", TENANT, "fysio", "--origin", "null"): "an origin is",
+    ("mint", TENANT, "fysio", "--origin", "https://a.example:port"): "an origin is",
+    ("mint", TENANT, "fysio", "--origin", "http://a.example"): "an origin is https",
     ("revoke", "itb_live_nobodys0_secret"): "a key's id is the eight letters and digits",
 }
 
