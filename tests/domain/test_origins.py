@@ -39,5 +39,5 @@ def test_an_origin_is_written_as_browsers_write_it(written: str, origin: str) ->
     ],
 )
 def test_what_is_no_single_origin_is_refused_and_not_repeated(written: str) -> None:
-    with pytest.raises(ValueError, match="^an origin is (one host's, such as https://booking.example|https out)"):
+    with pytest.raises(ValueError, match=r"^an origin is (one host's, such as https://booking\.example|https out)"):
         origin_of(written)
