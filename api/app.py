@@ -140,7 +140,7 @@ class House:
             return NOBODY
         try:
             return await self.who_asks(request, caller, request_id)
-        except Unauthenticated:
+        except (Forbidden, Unauthenticated):
             await self.limits.operation(request, caller.tenant.id, languages=languages)
             raise
 

@@ -1,6 +1,7 @@
 """Who is asking: a browser's session cookie or an app's bearer token."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -10,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.callers import Caller
-from api.errors import Unauthenticated, UpstreamDown
+from api.errors import BadInput, Unauthenticated, UpstreamDown
+from api.tenants import TenantDirectory
 from domain.patient import Identity
 from domain.tenant import Tenant
-from domain.usecases.sign_in import SignedOut, SignIn, Viewer
+from domain.usecases.sign_in import SignedOut, SignIn, Viewer, tenant_of
 
 
 class Bearer(Protocol):
@@ -50,6 +52,7 @@ class Asking:
 class WhoAsks:
     sign_in: SignIn
     bearer: Bearer
+    tenants: TenantDirectory
     refused: type[Exception]
     unavailable: type[Exception]
     https: bool
@@ -57,8 +60,8 @@ class WhoAsks:
     async def __call__(self, request: Request, caller: Caller, request_id: str) -> Asking:
         """Checks a bearer at once, so that a bad one is refused whatever is asked; looks the patient up when needed.
 
-        A key's scopes would hold nobody, were an agency's app free to leave the key out. Raises `Unauthenticated` or
-        `UpstreamDown`.
+        A key's scopes would hold nobody, were an agency's app free to leave the key out. Raises `Unauthenticated`,
+        `Forbidden` for a session at another tenant's own host, or `UpstreamDown`.
         """
         tenant = caller.tenant
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -72,6 +75,7 @@ class WhoAsks:
         if scheme:
             raise Unauthenticated("Only bearer tokens are understood.")
         secret = request.cookies.get(cookie_name(self.https))
+        await self._check_host(request, secret)
 
         async def of_session(*, touch: bool = True) -> Viewer | None:
             return await self.sign_in.viewer(tenant, secret, touch=touch) if secret else None
@@ -81,6 +85,13 @@ class WhoAsks:
             return viewer.expires_at if viewer else None
 
         return Asking(of_session, until, secret, secret)
+
+    async def _check_host(self, request: Request, secret: str | None) -> None:
+        """No browser brings a cookie to another host than where it was set. Where several tenants share one, whoever is
+        signed in at another is nobody here."""
+        with suppress(BadInput):  # names no tenant that there is
+            if secret and (slug := tenant_of(secret)):
+                await self.tenants.of(host=request.headers.get("host"), slug=slug)
 
     async def _of_token(self, caller: Caller, identity: Identity, request_id: str) -> Viewer | None:
         try:

@@ -15,6 +15,8 @@ from domain.tenant import Tenant
 from domain.usecases.know_client import CredentialRefused, KnowClient, KnownClient
 
 KEY_HEADER = "x-apikey"
+JWT = "eyJ"
+"""How every one begins: a brace and a quotation mark in base64url."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Callers:
         """The key or system token that came along. A bearer token that is not ours is a patient's."""
         key = request.headers.get(KEY_HEADER)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if token.strip().startswith(PREFIX):
+            raise Unauthenticated("An API key is sent as X-ApiKey, not in Authorization.")
         given = token.strip() if scheme.lower() == "bearer" and self._know.tokens.is_ours(token.strip()) else None
         if key is not None and given is not None:
             raise Unauthenticated("Either an X-ApiKey or a system token as bearer: one client asks at a time.")
@@ -66,17 +70,17 @@ class Callers:
 
     async def _known(self, credential: str, before_asking: Callable[[], Awaitable[None]] | None = None) -> KnownClient:
         try:
-            if credential.startswith(PREFIX):
-                return await self._know.by_key(credential, before_asking)
-            return await self._know.by_token(credential)
+            if credential.startswith(JWT):
+                return await self._know.by_token(credential)
+            return await self._know.by_key(credential, before_asking)
         except CredentialRefused as refused:
             raise Unauthenticated(str(refused)) from None
 
     async def _own_tenant(self, known: KnownClient, host: str | None, slug: str | None) -> Tenant:
         """The key's own tenant, which whatever else names one must name as well."""
         named = [await self._tenants.of(host=None, slug=slug)] if slug else []
-        served = await self._tenants.at(host)
-        if any(each.id != known.tenant_id for each in (*named, *((served,) if served else ()))):
+        owner = await self._tenants.owner(host)
+        if any(each.id != known.tenant_id for each in (*named, *((owner,) if owner else ()))):
             raise Forbidden("The key is another tenant's.")
         return await self._tenants.of(host=None, slug=known.tenant_slug)
 

@@ -26,6 +26,7 @@ from api.tenants import TenantDirectory, reached_under
 from domain.patient import LogoutToken, ProviderLogin
 from domain.tenant import IdentityProvider, Tenant
 from domain.usecases import UseCases
+from domain.usecases.sign_in import tenant_of
 from domain.usecases.sign_out import HearLogout
 
 MOST_BYTES = 64 * 1024
@@ -78,33 +79,43 @@ class Logout:
     async def leave(self, request: Request) -> Response:
         if is_cross_site(request.headers):
             return problem(403, "FORBIDDEN", "Another site may not sign anybody out.")
+        return_to, secret = request.query_params.get("returnTo", ""), request.cookies.get(cookie_name(self.https))
+        own = await self._signed_in_at(secret)
+        named = request.query_params.get("tenant") or (own.slug if own else None)
         try:
-            tenant = await self.tenants.of(host=request.headers.get("host"), slug=request.query_params.get("tenant"))
+            tenant = await self.tenants.of(host=request.headers.get("host"), slug=named)
         except BadInput as unknown:
             return problem(400, "BAD_USER_INPUT", str(unknown))
         except Forbidden as elsewhere:
             return problem(403, "FORBIDDEN", str(elsewhere))
-        return_to, secret = request.query_params.get("returnTo", ""), request.cookies.get(cookie_name(self.https))
         if not return_to_allowed(tenant, return_to):
             return problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")
         try:
             await self.limits.operation(request, tenant.id, viewer=secret, languages=_languages(request, tenant))
         except RateLimited as refused:
             return refusal(refused, uuid4().hex)
-        login = await self.use.sign_out(tenant, secret, str(uuid4())) if secret else None
-        here = reached_under(tenant, request.headers.get("host"), self.base_url)
-        ending = await self._ending(tenant, login, return_to, here) if login else None
+        ending = await self._ended(request, own, secret, tenant, return_to) if own and secret else None
         response = _sent(ending, request, tenant) if ending else RedirectResponse(return_to, 303, NO_STORE)
         forget_cookie(response, https=self.https)
         return response
 
-    async def _ending(self, tenant: Tenant, login: ProviderLogin, return_to: str, here: str) -> Ending | None:
-        provider = tenant.identity_provider(login.provider)
-        if provider is None:
+    async def _signed_in_at(self, secret: str | None) -> Tenant | None:
+        """Whose session it is, whichever tenant of the host is left for; None for none, and for a made-up tenant's."""
+        try:
+            return await self.tenants.of(host=None, slug=tenant_of(secret)) if secret else None
+        except BadInput:
+            return None
+
+    async def _ended(self, request: Request, own: Tenant, secret: str, tenant: Tenant, return_to: str) -> Ending | None:
+        """The `own` tenant's session, and where the browser goes on to end the login as well; from there back here."""
+        login = await self.use.sign_out(own, secret, str(uuid4()))
+        provider = own.identity_provider(login.provider) if login else None
+        if login is None or provider is None:
             return None
         state = self.signer.seal("logout", json.dumps([tenant.slug, return_to]).encode())
+        here = reached_under(tenant, request.headers.get("host"), self.base_url)
         try:
-            settings = self.settings_for(tenant, provider)
+            settings = self.settings_for(own, provider)
         except self.failed:
             return None
         return await self.browser.ending(settings, login, f"{here}/logout/done", state)

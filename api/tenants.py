@@ -38,17 +38,19 @@ class TenantDirectory:
         the host is another tenant's: what is good at one tenant opens nothing at another's address. Loopback is
         nobody's own: it serves its tenant where none is named.
         """
-        served = await self.at(host)
-        tenant = (await self._all()).by_slug.get(slug) if slug else served
+        served = await self._all()
+        tenant = served.by_slug.get(slug) if slug else served.by_host.get(_name_of(host))
         if tenant is None:
             raise BadInput("No such tenant: name one by the host or by the X-Tenant header.")
-        if served and served.id != tenant.id and _name_of(host) not in LOOPBACK:
+        owner = await self.owner(host)
+        if owner and owner.id != tenant.id:
             raise Forbidden("Another tenant is served under this host.")
         return tenant
 
-    async def at(self, host: str | None) -> Tenant | None:
-        """The one that is served under the host name, if any."""
-        return (await self._all()).by_host.get(_name_of(host))
+    async def owner(self, host: str | None) -> Tenant | None:
+        """Whose own host it is, if anybody's."""
+        name = _name_of(host)
+        return None if name in LOOPBACK else (await self._all()).by_host.get(name)
 
     async def _all(self) -> _Served:
         return self._served if monotonic() < self._until else await self._reading(None, self._read)
@@ -65,10 +67,10 @@ def reached_under(tenant: Tenant, host: str | None, base_url: str) -> str:
     """The URL, without a slash at its end, that whoever asks for the tenant at this host reaches us under.
 
     Its own host by that name: a cookie that is set there comes back nowhere else. Any other is `base_url`, which always
-    tells scheme, port and path, since a Host header may say anything.
+    tells port and path, since a Host header may say anything. Plain http is for loopback alone.
     """
     name, base = _name_of(host), urlsplit(base_url)
-    if name not in tenant.hosts or name in LOOPBACK:
+    if name not in tenant.hosts or name in LOOPBACK or base.scheme != "https":
         return base_url
     port = f":{base.port}" if base.port else ""
     return base._replace(netloc=(f"[{name}]" if ":" in name else name) + port).geturl()

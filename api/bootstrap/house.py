@@ -72,7 +72,9 @@ def open_house(settings: Settings) -> House:
         use=use,
         signer=Signer(settings.secret.encode()),
         tenants=tenants,
-        who_asks=_who_asks(settings, use.sign_in, TenantTokens(Issuers(settings, catalogue, os.environ), clock)),
+        who_asks=_who_asks(
+            settings, use.sign_in, TenantTokens(Issuers(settings, catalogue, os.environ), clock), tenants
+        ),
         **_at_the_door(settings, shared, use, tenants),
         database_ready=partial(current_is_head, engine),
         check_role=partial(check_role, engine),
@@ -95,10 +97,11 @@ async def _close(*each: Callable[[], Awaitable[object]]) -> None:
         await close()
 
 
-def _who_asks(settings: Settings, sign_in: SignIn, tokens: TenantTokens) -> WhoAsks:
+def _who_asks(settings: Settings, sign_in: SignIn, tokens: TenantTokens, tenants: TenantDirectory) -> WhoAsks:
     return WhoAsks(
         sign_in=sign_in,
         bearer=tokens,
+        tenants=tenants,
         refused=TokenRefused,
         unavailable=IdentityProviderUnavailable,
         https=settings.is_https,

@@ -29,7 +29,7 @@ class SignOutMutations:
     @strawberry.mutation(
         extensions=[ForPatients(), Refusable(), ForOwnFrontends()],
         description="End the session of this browser, whose cookie goes with the answer. The identity provider is not "
-        "told: to sign out there, too, send the browser to `/logout?returnTo=` instead.",
+        "told: to sign out there, too, send the browser to `/logout?tenant=&returnTo=` instead.",
     )
     async def sign_out(
         self, info: Info, input: Annotated[SignOutInput, strawberry.argument(description="How far it goes.")]

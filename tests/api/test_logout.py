@@ -17,7 +17,7 @@ from integrations.sandbox.identity import create_identity_provider
 from integrations.sandbox.identity_tokens import SigningKeys
 from tests.api.test_login import HOME, house, log_in, name_of, names_behind
 from tests.databases import raw
-from tests.living import BY_SCRIPT, Client, Town, sign_in
+from tests.living import BY_SCRIPT, OTHER, Client, Town, sign_in
 from tests.oidc.hostile import signed_with_the_public_key, unsigned
 from tests.oidc.serving import MovableClock, served, tokens_of
 
@@ -113,6 +113,31 @@ async def test_who_is_signed_in_nowhere_is_sent_on(town: Town, sqlite_filled_url
     async with house(town, sqlite_filled_url) as (client, _):
         answer = await leave(client)
         assert (answer.status_code, answer.headers["location"]) == (303, HOME)
+
+
+@pytest.mark.parametrize("named", ["", f"&tenant={OTHER}"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "api.example"])
+async def test_whoever_is_signed_in_somewhere_at_a_host_leaves_there(
+    town: Town, sqlite_filled_url: str, named: str, host: str
+) -> None:
+    """A link cannot name a tenant by a header, and it need not: the session says whose it is."""
+    async with house(town, sqlite_filled_url) as (client, _):
+        secret = (await log_in(client)).cookies["sid"]
+        client.http.cookies.clear()
+        headers = {"Cookie": f"sid={secret}", "Host": host}
+        answer = await client.http.get(f"/logout?returnTo={HOME}{named}", headers=headers)
+        assert cookie_is_cleared(answer) and town.issuer in answer.text  # goes on to the provider
+        assert await names_behind(client, secret) == [None]
+
+
+async def test_nobody_leaves_one_tenant_at_the_host_of_another(town: Town, sqlite_filled_url: str) -> None:
+    async with house(town, sqlite_filled_url) as (client, _):
+        secret = (await log_in(client)).cookies["sid"]
+        client.http.cookies.clear()
+        headers = {"Cookie": f"sid={secret}", "Host": "annan.example"}
+        answer = await client.http.get("/logout", params={"returnTo": HOME}, headers=headers)
+        assert answer.status_code == 403 and "set-cookie" not in answer.headers
+        assert await names_behind(client, secret) == ["Kari Testesen"]
 
 
 async def test_a_provider_that_is_gone_keeps_nobody_signed_in(town: Town, sqlite_filled_url: str) -> None:

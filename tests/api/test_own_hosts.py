@@ -13,7 +13,7 @@ from domain.tenant import Tenant
 from integrations.sandbox.identity import create_identity_provider
 from integrations.sandbox.identity_clients import APP, web_client
 from tests.api.test_login import HOME, LOGIN_URL, begin, log_in, name_of
-from tests.living import BY_SCRIPT, OTHER, Client, Town
+from tests.living import BY_SCRIPT, OTHER, Client, Town, in_process
 from tests.oidc.serving import served
 from tests.planted import HOOKS
 
@@ -90,6 +90,13 @@ async def test_a_login_comes_back_at_no_other_tenants_host(town: Town, sqlite_fi
         assert "__Host-sid" not in client.http.cookies
 
 
+async def test_over_plain_http_no_login_comes_back_off_loopback(town: Town, sqlite_filled_url: str) -> None:
+    async with in_process(town.settings(sqlite_filled_url, public_url="http://127.0.0.1")) as (client, _):
+        client.http.headers["Host"] = "annan.example"
+        urls = [each["loginUrl"] for each in (await client(LOGIN_URL, to=HOME))["tenant"]["identityProviders"]]
+        assert urls and all(url.startswith("http://127.0.0.1/login/") for url in urls)
+
+
 @pytest.mark.parametrize(
     ("host", "base", "url"),
     [
@@ -98,6 +105,7 @@ async def test_a_login_comes_back_at_no_other_tenants_host(town: Town, sqlite_fi
         ("a.example", "https://api.example/itb", "https://a.example/itb"),
         ("[2001:db8::1]:443", "https://api.example", "https://[2001:db8::1]"),
         ("b.example", "https://api.example", "https://api.example"),
+        ("a.example", "http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ("127.0.0.1", "http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ("localhost:1", "http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         (None, "https://api.example", "https://api.example"),

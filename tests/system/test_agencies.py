@@ -90,6 +90,26 @@ async def test_a_key_or_token_of_one_tenant_opens_nothing_at_another(town: Town,
             ).status_code == 403
 
 
+async def test_a_host_that_is_nobodys_own_serves_every_tenants_keys(town: Town, sqlite_filled_url: str) -> None:
+    """Loopback serves one where none is named; a key names its own."""
+    async with agency(town, sqlite_filled_url, "127.0.0.1") as (here, settings):
+        key = await minted(settings, tenant_id=OTHER)
+        for named in ({}, {"X-Tenant": OTHER}):
+            _, body = await here.ask(NAME, keyed(key, **named))
+            assert body["data"]["tenant"]["slug"] == OTHER
+        assert await here.codes(NAME, keyed(key, **{"X-Tenant": TENANT})) == ["FORBIDDEN"]
+
+
+async def test_a_key_that_is_sent_in_a_wrong_way_is_told_how(town: Town, sqlite_filled_url: str) -> None:
+    async with agency(town, sqlite_filled_url) as (here, settings):
+        key = (await minted(settings)).text
+        for text in (f'"{key}"', f"Bearer {key}", "", key[:-1]):
+            _, body = await here.ask(NAME, {"X-ApiKey": text, "X-Tenant": TENANT})
+            assert "typing mistake" in body["errors"][0]["message"], text
+        _, body = await here.ask(NAME, {"Authorization": f"Bearer {key}", "X-Tenant": TENANT})
+        assert "X-ApiKey" in body["errors"][0]["message"] and key not in str(body)
+
+
 async def test_what_is_no_key_is_refused_before_anything_is_asked(town: Town, sqlite_filled_url: str) -> None:
     async with agency(town, sqlite_filled_url, synthetic_people=False) as (here, settings):
         key, test = await minted(settings), await minted(settings, kind=KeyKind.TEST)
