@@ -14,7 +14,7 @@ from domain.refusals import HoldExpired, HoldLimit, HoldNotFound, IdempotencyKey
 from domain.slot import Slot, Span
 from domain.tenant import Tenant
 from domain.timing import Timing
-from domain.usecases.keep_hold import keep_only, own_holds, release
+from domain.usecases.keep_hold import is_hold_of, keep_only, own_holds, release
 from domain.usecases.record import record
 
 
@@ -208,14 +208,19 @@ async def _remembered(work: UnitOfWork, asking: Asking, id: UUID, now: datetime)
 
 
 async def _same_answer(work: UnitOfWork, asking: Asking, known: Remembered, now: datetime) -> Booking:
-    """The hold that the key was first used for, while there is one to go on with."""
+    """The hold that the key was first used for, while there is one to go on with, for whoever may go on with it.
+
+    Whoever asked before the login, as an agency or at a shared screen, learns nothing of what the patient did since.
+    """
     if known.input_hash != asking.request.input_hash:
         raise Refused(IdempotencyKeyReused())
     hold = await work.bookings.get(asking.tenant.id, known.booking_id)
-    if hold and hold.status is BookingStatus.RELEASED and hold.failure:
-        return hold  # taken in its EHR: whoever asks says so again
-    if hold is None or hold.status is BookingStatus.RELEASED:
+    if hold is None or not is_hold_of(hold, asking.patient):
         raise Refused(HoldNotFound())
+    if hold.status is BookingStatus.RELEASED and hold.failure:
+        return hold  # taken in its EHR: whoever asks says so again
     if hold.status is BookingStatus.EXPIRED or hold.lapsed(now):
         raise Refused(HoldExpired())
+    if hold.status is not BookingStatus.HELD:
+        raise Refused(HoldNotFound())
     return hold

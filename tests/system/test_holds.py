@@ -190,3 +190,28 @@ async def test_two_patients_keys_never_meet(town: Town, sqlite_filled_url: str) 
             held = await patient.hold(slot["id"], idempotencyKey="1")
             confirmed = await patient.confirm(held["hold"]["token"], idempotencyKey="1")
             assert confirmed["booking"]["start"] == slot["start"]
+
+
+async def test_whoever_held_a_time_before_the_login_learns_nothing_of_the_visit_by_repeating_it(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    async with in_process(town.settings(sqlite_filled_url)) as (client, _):
+        visitor, patient, same = Journey(client, OSLO), await kari(town, client), key()
+        first, second = apart(await visitor.slots(), 2)
+        token = (await visitor.hold(first["id"], idempotencyKey=same))["hold"]["token"]
+        assert (await visitor.hold(first["id"], idempotencyKey=same))["hold"]["token"] == token
+        await patient.hold(first["id"], holdToken=token)
+        assert codes(await visitor.hold(first["id"], idempotencyKey=same)) == ["HOLD_NOT_FOUND"], "it is the patient's"
+        booked = (await patient.confirm(token))["booking"]
+        assert codes(await visitor.hold(first["id"], idempotencyKey=same)) == ["HOLD_NOT_FOUND"]
+        to = (await patient.hold(second["id"], movingBookingId=booked["id"]))["hold"]["token"]
+        assert (await patient.reschedule(booked, to))["booking"]["start"] == second["start"]
+        assert codes(await visitor.hold(first["id"], idempotencyKey=same)) == ["HOLD_NOT_FOUND"]
+
+
+async def test_nor_is_a_booked_time_told_as_held_to_the_patient(town: Town, sqlite_filled_url: str) -> None:
+    async with in_process(town.settings(sqlite_filled_url)) as (client, _):
+        patient, same = await kari(town, client), key()
+        slot = (await patient.slots())[0]
+        await patient.confirm((await patient.hold(slot["id"], idempotencyKey=same))["hold"]["token"])
+        assert codes(await patient.hold(slot["id"], idempotencyKey=same)) == ["HOLD_NOT_FOUND"]
