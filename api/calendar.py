@@ -1,24 +1,19 @@
 """A booking as an iCalendar file (RFC 5545), for the patient's own calendar."""
 
-from collections.abc import Awaitable, Callable
-from uuid import uuid4
-
 from icalendar import Calendar, Event
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from api.context import Context
-from api.cross_site import followed
-from api.errors import CodedError
-from api.http import plain_refusal
+from api.links import NEVER_KEPT, MakeContext, link
 from api.schema.booking import own_booking, title_of
 from domain.booking import Booking, BookingStatus
 from domain.own_booking import OwnBooking
 from domain.patient import Patient
+from domain.usecases.sign_in import Viewer
 
 CALENDAR = "text/calendar; charset=utf-8"
-NOT_FOUND = PlainTextResponse("There is no such booking of yours.\n", 404)
 STANDING = {
     BookingStatus.CONFIRMING: "TENTATIVE",
     BookingStatus.UNKNOWN: "TENTATIVE",
@@ -28,30 +23,20 @@ STANDING = {
 """An event's STATUS; every other booking is CONFIRMED."""
 
 
-def calendar_route(make_context: Callable[[Request, Response, str], Awaitable[Context]]) -> Route:
+def calendar_route(make_context: MakeContext) -> Route:
     """`/bookings/{id}.ics`, for the signed-in patient; somebody else's booking is not found."""
 
-    async def download(request: Request) -> Response:
-        response = Response(media_type=CALENDAR)
-        try:
-            context = await make_context(followed(request), response, uuid4().hex)
-        except CodedError as refused:
-            return plain_refusal(refused)
-        viewer, id = await context.viewer(), request.path_params["id"]
-        own = await own_booking(context, id)
-        if viewer is None or own is None or not _is_visit_of(viewer.patient, own.booking):
-            return NOT_FOUND
+    async def download(request: Request, context: Context, viewer: Viewer) -> Response | None:
+        own = await own_booking(context, request.path_params["id"])
+        if own is None or not _is_visit_of(viewer.patient, own.booking):
+            return None
         context.reads.add("Booking", own.booking)
         await context.reads.settle()
-        file = await _calendar(own, context)
         name = "visit" if own.booking.made_elsewhere else own.booking.reference
-        headers = {
-            "Content-Disposition": f'attachment; filename="{name}.ics"',
-            "Cache-Control": "no-store",
-        }
-        return Response(file, media_type=CALENDAR, headers=headers)
+        headers = {"Content-Disposition": f'attachment; filename="{name}.ics"', **NEVER_KEPT}
+        return Response(await _calendar(own, context), media_type=CALENDAR, headers=headers)
 
-    return Route("/bookings/{id:uuid}.ics", download)
+    return link("/bookings/{id:uuid}.ics", make_context, download)
 
 
 def _is_visit_of(patient: Patient, booking: Booking) -> bool:

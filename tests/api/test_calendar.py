@@ -86,17 +86,31 @@ async def test_nobody_else_finds_the_file(town: Town, filled_url: str) -> None:
         bare = booking["calendarUrl"].partition("?")[0]
         refused = [
             await fetched(client, booking, await sign_in(town, "kari")),
-            await fetched(client, booking, None),
             await fetched(client, booking, at_other, **{"X-Tenant": OTHER}),
             await fetched(client, {"calendarUrl": bare}, at_other, Host="annan.example"),
             await fetched(client, {"calendarUrl": f"/bookings/{uuid4()}.ics"}, token),
             await fetched(client, {"calendarUrl": "/bookings/x.ics"}, token),
         ]
-        assert [answer.status_code for answer in refused] == [404] * 6
-        assert len({answer.text for answer in refused[:5]}) == 1
+        assert [answer.status_code for answer in refused] == [404] * 5
+        assert {answer.text for answer in refused[:4]} == {"Vi finner ikke det du leter etter. Det kan være fjernet.\n"}
         assert (await fetched(client, booking, "no-token")).status_code == 401
         assert (await fetched(client, booking, token, **{"X-Tenant": "nobody"})).status_code == 400
         await journey.cancel(booking)
+
+
+async def test_whoever_is_signed_in_no_more_is_told_so_and_shown_the_way(town: Town, sqlite_filled_url: str) -> None:
+    token = await sign_in(town, "kari")
+    async with in_process(settings(town, sqlite_filled_url)) as (client, _):
+        journey = Journey(client, "bryggen-legesenter", token=token)
+        booking = await journey.booked()
+        await client("mutation { signOut(input: {everywhere: true}) { errors { code } } }", token)
+        for who in (token, None):
+            for url in (booking["calendarUrl"], f"/exports/{uuid4()}.json"):
+                answer = await fetched(client, {"calendarUrl": url}, who)
+                assert (answer.status_code, answer.headers["cache-control"]) == (401, "no-store")
+                words, *ways = answer.text.splitlines()
+                assert words == "UNAUTHENTICATED: Du må logge inn."
+                assert any(": http://127.0.0.1/login/bankid-no?" in way for way in ways)
 
 
 async def test_a_hold_is_no_visit_yet(town: Town, sqlite_filled_url: str) -> None:
