@@ -1,4 +1,4 @@
-"""Who did what to what, and when: append-only (product.md §9)."""
+"""Who did what to what, and when: append-only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

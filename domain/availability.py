@@ -12,7 +12,7 @@ from domain.clinic import WEEK, Clinic, Weekday
 from domain.slot import Slot
 
 LONGEST_SEARCH = timedelta(days=31)
-"""From the first day to the last, both included (product.md §5)."""
+"""From the first day to the last, both included."""
 
 
 class SourceState(StrEnum):

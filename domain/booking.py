@@ -12,7 +12,7 @@ from domain.slot import Slot
 
 
 class BookingStatus(StrEnum):
-    """Where a booking stands (product.md §3)."""
+    """Where a booking stands."""
 
     HELD = "HELD"  # ours until `expires_at`; the EHR does not know yet
     CONFIRMING = "CONFIRMING"  # the EHR has been asked

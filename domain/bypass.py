@@ -1,4 +1,4 @@
-"""What staff may pass over, with a reason, where patients are refused (product.md §3)."""
+"""What staff may pass over, with a reason, where patients are refused."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ class RefusalCode(StrEnum):
 
 
 class ChangeRefusal(StrEnum):
-    """Why a booking cannot be changed here (product.md §5)."""
+    """Why a booking cannot be changed here."""
 
     NOT_ALLOWED = "NOT_ALLOWED"
     TOO_LATE = "TOO_LATE"

@@ -1,4 +1,4 @@
-"""Until when a patient may cancel or move a booking, and why not (product.md §5)."""
+"""Until when a patient may cancel or move a booking, and why not."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

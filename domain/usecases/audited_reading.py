@@ -1,4 +1,4 @@
-"""Reading what is a person's: noted before it is told, and not told where it cannot be noted (trust.md §2)."""
+"""Reading what is a person's: noted before it is told, and not told where it cannot be noted."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar

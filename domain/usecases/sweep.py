@@ -1,7 +1,7 @@
 """Clear away what an EHR did after we had stopped waiting for it.
 
 A request may arrive long after it was believed lost. The booking that then appears is nobody's: its patient was told
-that it had failed, and may have another. So it is looked for now and then for a day, and cancelled (product.md §3).
+that it had failed, and may have another. So it is looked for now and then for a day, and cancelled.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What stands between us and one endpoint, so that neither drags the other down (trust.md §4).
+"""What stands between us and one endpoint, so that neither drags the other down.
 
 Every call waits for its turn and keeps the pace; an endpoint that fails or asks for peace is left alone; a read whose
 failure may have been a passing one is tried once more.

@@ -1,6 +1,6 @@
 """One Redis for all who ask it: given up on fast, and left alone for a while after it failed once.
 
-Whoever uses Redis here can do without it (trust.md §4): a hung one must not make every caller wait in turn.
+Whoever uses Redis here can do without it: a hung one must not make every caller wait in turn.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Until when a booking may be changed, and why not: product.md's rule at its edges."""
+"""Until when a booking may be changed, and why not: the rule at its edges."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -173,7 +173,7 @@ starts = st.sampled_from(
 
 
 def allowed(of: ChangeWindow, made: Booking, now: datetime) -> bool:
-    """product.md's sentence, word by word, in seconds since 1970."""
+    """The rule's sentence, word by word, in seconds since 1970."""
     at, start = now.timestamp(), made.slot.start.timestamp()
     branches = []
     if of.within_hours_of_booking is not None:
