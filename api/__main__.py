@@ -36,7 +36,7 @@ from api.settings import Settings, SettingsInvalid, read_settings
 COULD_NOT = 2
 """The exit code when something outside this program must be put right first."""
 
-INTERRUPTED = 130
+INTERRUPTED, BROKEN_PIPE = 130, 141
 """What a shell expects of work that Ctrl-C has cut short."""
 
 
@@ -120,10 +120,14 @@ def main(arguments: list[str]) -> int:
         settings = read_settings(os.environ, **(demo_defaults(os.environ) if verb == "demo" else {}))
         _log(settings, verb)
         VERBS[verb](settings, *order)
+        sys.stdout.flush()
     except (SettingsInvalid, PortBusy, OrderUnclear, *EXPECTED) as problem:
         return _could_not(str(problem))
     except KeyboardInterrupt:
         return 0 if verb in STAY else INTERRUPTED
+    except BrokenPipeError:  # whoever reads has enough, as `head` does; Python would flush once more, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     return 0
 
 

@@ -96,5 +96,15 @@ def welcome(settings: Settings) -> str:
   A demo login in the browser (or add &login_hint=kari to skip the page):
     {login}
 
+  Commands beside it, such as `.venv/bin/python -m api key list nordhelse`, need in their shell:
+    {_exports(settings)}
+
   The whole journey by curl is in README.md. Stop with Ctrl-C; what was booked is kept in {settings.demo_dir}/.
 """
+
+
+def _exports(settings: Settings) -> str:
+    """A secret of somebody's own is not printed."""
+    secret = SECRET if settings.secret == SECRET else "..."
+    said = {"SECRET": secret, "OIDC_ISSUER": settings.oidc_issuer, "DATABASE_URL": settings.database_url}
+    return f"export {' '.join(f'{PREFIX}{name}={value}' for name, value in said.items())} {PREFIX}SYNTHETIC_PEOPLE=true"

@@ -66,11 +66,13 @@ class TenantDirectory:
 def reached_under(tenant: Tenant, host: str | None, base_url: str) -> str:
     """The URL, without a slash at its end, that whoever asks for the tenant at this host reaches us under.
 
-    Its own host by that name: a cookie that is set there comes back nowhere else. Any other is `base_url`, which always
-    tells port and path, since a Host header may say anything. Plain http is for loopback alone.
+    Its own host by that name, and loopback by the one it was asked by: a cookie that is set there comes back nowhere
+    else. Any other is `base_url`, which always tells port and path, since a Host header may say anything. Plain http is
+    for loopback alone.
     """
     name, base = _name_of(host), urlsplit(base_url)
-    if name not in tenant.hosts or name in LOOPBACK or base.scheme != "https":
+    own = name in tenant.hosts and name not in LOOPBACK and base.scheme == "https"
+    if not own and not (name in LOOPBACK and base.hostname in LOOPBACK):
         return base_url
     port = f":{base.port}" if base.port else ""
     return base._replace(netloc=(f"[{name}]" if ":" in name else name) + port).geturl()

@@ -1,8 +1,11 @@
 """`python -m api key`: an operator makes, replaces, revokes and lists keys, and is told in one line what is wrong."""
 
 import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+import httpx2
 import pytest
 
 from api.bootstrap import order_key
@@ -10,7 +13,7 @@ from api.bootstrap.house import KeyNotMade
 from api.keys import OrderUnclear, read_order
 from domain.api_key import KeyText
 from tests.agencies import TENANT
-from tests.commands import run
+from tests.commands import PATIENCE, ROOT, demo, environment, run
 from tests.living import Town
 from tests.test_commands import NEEDED, told_in_one_line
 
@@ -97,3 +100,29 @@ def test_both_are_one_line_of_the_command(sqlite_filled_url: str) -> None:
 async def test_a_test_key_is_made_where_synthetic_people_are(town: Town, sqlite_filled_url: str) -> None:
     made = await order_key(town.settings(sqlite_filled_url), read_order(("mint", TENANT, "fysio", "--test")))
     assert KeyText.parsed(made[0]).kind == "test"
+
+
+def test_whoever_reads_only_the_first_line_hears_no_complaint(sqlite_filled_url: str) -> None:
+    told = {**NEEDED, "database_url": sqlite_filled_url, "log_level": "warning"}
+    first = subprocess.Popen(
+        [sys.executable, "-m", "api", "key", "mint", TENANT, "fysio"],
+        env=environment(**told),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout and first.stderr
+    first.stdout.close()
+    assert (first.stderr.read(), first.wait(PATIENCE)) == ("", 141)
+    first.stderr.close()
+
+
+def test_a_key_is_made_beside_a_demo_by_what_that_prints(tmp_path: Path) -> None:
+    with demo(tmp_path / "demo") as running:
+        exports = running.command.find(r"^ +(export ITB_SECRET=.*)$")
+        mint = f"{sys.executable} -m api key mint {TENANT} fysio"
+        script = f"{exports}\n{mint} | head -1"
+        made = subprocess.run(["bash", "-c", script], env=environment(), cwd=ROOT, capture_output=True, text=True)
+        asked = {"json": {"query": "{ tenant { slug } }"}, "headers": {"X-ApiKey": made.stdout.strip()}}
+        assert httpx2.post(f"{running.api}/graphql", **asked).json()["data"]["tenant"]["slug"] == TENANT, made.stderr

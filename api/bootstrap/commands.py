@@ -172,11 +172,11 @@ async def retry_job(settings: Settings, id: UUID) -> None:
 def sandbox_apps(settings: Settings) -> dict[int, Starlette]:
     """The demo's surroundings by port: two record systems and an identity provider, keeping their state on disk."""
     kept = Path(settings.demo_dir)
-    back_to = f"{settings.base_url}/"
+    back_to = [f"{settings.base_url}/", *(f"http://{name}:{settings.port}/" for name in ("127.0.0.1", "localhost"))]
     return {
         settings.demo_ehr_no_port: create_ehr(NORWAY, state=kept / "ehr-no.json", people=as_ehr_patients("NO")),
         settings.demo_ehr_se_port: create_ehr(SWEDEN, state=kept / "ehr-se.json", people=as_ehr_patients("SE")),
         settings.demo_oidc_port: create_identity_provider(
-            issuer=settings.oidc_issuer, key_file=kept / "identity-key.json", clients=(APP, web_client(back_to))
+            issuer=settings.oidc_issuer, key_file=kept / "identity-key.json", clients=(APP, web_client(*back_to))
         ),
     }

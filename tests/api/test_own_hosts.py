@@ -90,6 +90,18 @@ async def test_a_login_comes_back_at_no_other_tenants_host(town: Town, sqlite_fi
         assert "__Host-sid" not in client.http.cookies
 
 
+async def test_a_page_under_development_signs_in_by_the_name_of_loopback_that_it_goes_by(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    async with in_process(town.settings(sqlite_filled_url, public_url="http://127.0.0.1"), "localhost") as (client, _):
+        client.http.headers |= {"Origin": "http://localhost:5173", "Sec-Fetch-Site": "same-site"}
+        back = await begin(client, "kari", to="http://localhost:5173/")
+        assert back.headers["location"].startswith("http://localhost/login/callback")
+        home = await client.http.get(back.headers["location"])
+        assert home.headers["location"] == "http://localhost:5173/"
+        assert await name_of(client) == "Kari Testesen"
+
+
 async def test_over_plain_http_no_login_comes_back_off_loopback(town: Town, sqlite_filled_url: str) -> None:
     async with in_process(town.settings(sqlite_filled_url, public_url="http://127.0.0.1")) as (client, _):
         client.http.headers["Host"] = "annan.example"
@@ -107,7 +119,9 @@ async def test_over_plain_http_no_login_comes_back_off_loopback(town: Town, sqli
         ("b.example", "https://api.example", "https://api.example"),
         ("a.example", "http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ("127.0.0.1", "http://127.0.0.1:8000", "http://127.0.0.1:8000"),
-        ("localhost:1", "http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("localhost:1", "http://127.0.0.1:8000", "http://localhost:8000"),
+        ("[::1]:8000", "http://127.0.0.1:8000", "http://[::1]:8000"),
+        ("localhost", "https://api.example", "https://api.example"),
         (None, "https://api.example", "https://api.example"),
     ],
 )
