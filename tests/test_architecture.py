@@ -29,6 +29,7 @@ HOMES = {
     "cryptography": ("integrations/store", "integrations/tokens"),
     "aiohttp": ("integrations/fhir",),
     "fhirpy": ("integrations/fhir",),
+    "phonenumbers": ("integrations/fhir",),
     "yarl": ("integrations/fhir",),
     "msgspec": ("integrations/fhir", "integrations/redis", "integrations/store"),
     "redis": ("integrations/redis",),

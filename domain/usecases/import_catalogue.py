@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from re import sub
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -78,16 +77,10 @@ def _clinic(tenant_id: str, endpoint: Endpoint, told: EhrClinic, said: Mapping[s
         "time_zone": ZONES.get(country, "UTC"),
         "address": told.address,
         "position": told.position,
-        "phone": dialled(told.phone) if told.phone else None,
+        "phone": told.phone,
         "opening_hours": told.opening_hours,
     }
     return Clinic(**{**facts, **said})
-
-
-def dialled(phone: str) -> str:
-    """By E.164 where the country's code is told: clinics write their numbers for reading, `+46 (0)8-12 34 56`."""
-    digits = sub(r"\(0\)|[^\d+]", "", phone)
-    return f"+{digits[2:]}" if digits.startswith("00") else digits
 
 
 def _treatment(tenant_id: str, language: str, told: EhrTreatment, said: Mapping[str, Any]) -> Treatment:

@@ -8,7 +8,7 @@ from domain.catalogue import EhrCatalogue, EhrClinic, EhrOffer, EhrPractitioner,
 from domain.clinic import WEEK, Address, GeoPoint, OpeningHours
 from domain.endpoint import Endpoint
 from integrations.fhir import wire
-from integrations.fhir.reading import codes_of, first_id
+from integrations.fhir.reading import codes_of, e164, first_id
 from integrations.fhir.wire import Unreadable, decode, id_in
 
 SEARCHED: tuple[type[wire.Resource], ...] = (
@@ -86,12 +86,13 @@ def _duration(told: wire.Quantity | None) -> timedelta | None:
 
 def _clinic(service: wire.HealthcareService, parts: Parts) -> EhrClinic:
     place = _place(service, parts) or wire.Location()
+    address = _address(place.address)
     phones = [each.value for each in (*service.telecom, *place.telecom) if each.system == "phone" and each.value]
     return EhrClinic(
         ehr_id=service.id,
         name=service.name or place.name or service.id,
-        phone=phones[0] if phones else None,
-        address=_address(place.address),
+        phone=e164(phones[0], address.country_code if address else None) if phones else None,
+        address=address,
         position=GeoPoint(latitude=place.position.latitude, longitude=place.position.longitude)
         if place.position
         else None,
@@ -205,5 +206,5 @@ def _language(parts: Parts, clinics: Iterable[EhrClinic]) -> str:
             if each.language:
                 return each.language
     countries = [each.address.country_code for each in clinics if each.address]
-    countries += [_CALLING[each.phone.strip()[:3]] for each in clinics if each.phone and each.phone[:3] in _CALLING]
+    countries += [_CALLING[each.phone[:3]] for each in clinics if each.phone and each.phone[:3] in _CALLING]
     return next((_LANGUAGES[each] for each in countries if each in _LANGUAGES), "en")

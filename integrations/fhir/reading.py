@@ -1,10 +1,12 @@
 """FHIR's resources in the domain's words."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import msgspec
+import phonenumbers
 
 from domain.endpoint import Endpoint
 from domain.ports import AppointmentState, EhrAppointment, Visit, Wanted
@@ -25,7 +27,6 @@ _STATES = {
     "entered-in-error": AppointmentState.CANCELLED,
 }
 _PHONES = {"mobile": 0, "home": 1, "": 2, "work": 3}
-_COUNTRY_CODES = {"NO": "47", "SE": "46"}
 
 
 def span_of(time: Appointment | Slot) -> Span | None:
@@ -157,15 +158,13 @@ def phone_in(telecom: Iterable[Telecom], country: str | None) -> str | None:
     return e164(min(phones, key=lambda each: _PHONES[each.use]).value, country)
 
 
-def e164(number: str, country: str | None) -> str:
-    """Norwegian and Swedish habits of writing; anything else comes back as it is written."""
-    bare = number.replace("(0)", "")
-    digits = "".join(each for each in bare if each.isascii() and each.isdigit())
-    code = _COUNTRY_CODES.get(country or "")
-    if bare.strip().startswith("+"):
-        return f"+{digits}"
-    if digits.startswith("00"):
-        return f"+{digits[2:]}"
-    if code == "46" and digits.startswith("0"):
-        return f"+46{digits[1:]}"
-    return f"+47{digits}" if code == "47" and len(digits) == 8 else number.strip()
+def e164(written: str, country: str | None) -> str:
+    """People write numbers for reading, `+46 (0)8-12 34 56`; 00 stands for the plus sign in both countries. What is no
+    number comes back as it is written."""
+    try:
+        number = phonenumbers.parse(re.sub(r"^\s*00", "+", written), country)
+    except phonenumbers.NumberParseException:
+        return written.strip()
+    if not phonenumbers.is_possible_number(number):
+        return written.strip()
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

@@ -112,7 +112,7 @@ def test_a_context_becomes_a_catalogue() -> None:
         catalogue.treatments,
         catalogue.offers,
     )
-    assert (clinic.phone, clinic.address and clinic.address.country_code) == ("+47 21 00 01 10", "NO")
+    assert (clinic.phone, clinic.address and clinic.address.country_code) == ("+4721000110", "NO")
     assert [hours.weekday for hours in clinic.opening_hours] == ["monday", "tuesday", "saturday"]
     assert (person.name, person.title, person.schedule_ids) == ("Ingrid Solberg Haugen", "Lege", ("S:1",))
     assert (treatment.code, treatment.duration) == ("R12", timedelta(minutes=30))
@@ -134,6 +134,11 @@ def test_the_mobile_number_comes_first() -> None:
         ("+46 (0)70-174 06 49", "SE", "+46701740649"),
         ("call reception", "NO", "call reception"),
         ("0701740649", None, "0701740649"),
+        ("22 33 44 55", "NO", "+4722334455"),
+        ("08-12 34 56", "SE", "+468123456"),
+        ("+46 (0)8-12 34 56", "NO", "+468123456"),
+        ("1177", "SE", "1177"),
+        ("", "NO", ""),
     ],
 )
 def test_numbers_are_written_alike_where_it_can_be_told(written: str, country: str | None, number: str) -> None:
