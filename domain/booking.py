@@ -14,7 +14,7 @@ from domain.slot import Slot
 class BookingStatus(StrEnum):
     """Where a booking stands."""
 
-    HELD = "HELD"  # ours until `expires_at`; the EHR does not know yet
+    HELD = "HELD"  # ours until `expires_at`; the EHR knows of it where `held_in_ehr`
     CONFIRMING = "CONFIRMING"  # the EHR has been asked
     UNKNOWN = "UNKNOWN"  # the EHR gave no answer: `reconcile` reads it back
     BOOKED = "BOOKED"
@@ -63,7 +63,7 @@ class Booking:
 
     `reference` is short and speakable. `moves_booking_id` marks a hold made to move that booking. `ehr_id` is the
     EHR's Appointment. `asked` with `asked_at` says which question to the EHR is open; `empty_reads` how often it was
-    looked for in vain, `check_at` when to look next. `failure` is the refusal code a failed confirm was answered with.
+    looked for in vain, `check_at` when to look next. `failure` is the refusal code a confirm, move or hold failed with.
     `held_in_ehr`: the EHR keeps the time as well, under `ehr_id` while it is HELD. `made_elsewhere`: booked past us, by
     phone say; its `reference` is told nobody, and `created_at` is LONG_AGO where the EHR does not say.
     `no_change_within` is the EHR's own limit before the start, under whatever the clinic's rules say.

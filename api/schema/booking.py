@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 described_enum(
     BookingStatus,
     description="Where a booking stands. New ones may come: keep a default branch.",
-    HELD="Kept for a visitor; the clinic's record system does not know of it.",
+    HELD="Kept for a visitor. The clinic's record system knows of it only where `Hold.scope` is `EHR`.",
     CONFIRMING="The record system is being asked to book it.",
     UNKNOWN="The record system did not answer. The time is kept, and the answer is being found out: tell the patient "
     "that it is being confirmed.",

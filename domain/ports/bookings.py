@@ -84,8 +84,8 @@ class Bookings(Protocol):
         ...
 
     async def make_way(self, booking: Booking, now: datetime) -> None:
-        """For those who change what is beside a new hold before they hold it: all that they might wait for is waited
-        for now, while nobody waits for them."""
+        """To be called before other rows are changed in the work that a new hold is made in: takes every lock that the
+        hold could wait for now, while nobody waits for us."""
         ...
 
     async def get(self, tenant_id: str, id: UUID, *, lock: bool = False) -> Booking | None:

@@ -73,7 +73,7 @@ class Traces(Protocol):
         ...
 
     async def erased_at(self, tenant_id: str, identity: Identity) -> datetime | None:
-        """When the patient was erased who signed in so last; None for others."""
+        """When the patient who last had this identity was erased; None if nobody who had it was."""
         ...
 
 
@@ -115,7 +115,7 @@ class Retention(Protocol):
         ...
 
     async def forget_consents(self, tenant_id: str, before: datetime, limit: int) -> int:
-        """Those said before then that a later one of the same kind has taken the place of."""
+        """Those that were replaced, by a later one of the same kind, before then."""
         ...
 
     async def forget_erased(self, tenant_id: str, before: datetime, limit: int) -> int:

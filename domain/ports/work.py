@@ -87,7 +87,7 @@ class Patients(Protocol):
         ...
 
     async def left_at(self, tenant_id: str, identity: Identity) -> datetime | None:
-        """Until when the logins of whoever signs in so count no more; None for all that count, and for strangers."""
+        """Logins of this identity until then count no more; None when all count, or nobody here has that identity."""
         ...
 
 

@@ -60,7 +60,7 @@ class ExpireHolds:
     clock: Clock
 
     async def __call__(self, limit: int = 200) -> int:
-        """At most so many a tenant, whose holds are each a work of their own; returns how many."""
+        """At most `limit` of each tenant's, in a unit of work for each tenant; returns how many."""
         return sum([await self._of(tenant_id, limit) for tenant_id in await self.reads.lapsed_in(self.clock.now())])
 
     async def _of(self, tenant_id: str, limit: int) -> int:

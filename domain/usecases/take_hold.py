@@ -175,7 +175,7 @@ async def _swapped(
 
 
 async def _saved(work: UnitOfWork, hold: Booking, beside: Sequence[Booking]) -> bool:
-    """Nobody else's is waited for with these changed, or two who did so would wait for each other."""
+    """Takes the hold's locks first: two works that changed their own rows first would wait for each other."""
     if beside:
         await work.bookings.make_way(hold, hold.created_at)
     for each in beside:

@@ -12,7 +12,7 @@ MOST_TIMES = 400_000
 
 
 class MemoryTimes:
-    """`now` only tells what has been kept long enough."""
+    """Bounded by the number of times that are kept, not of shelves."""
 
     def __init__(self, most: int = MOST_TIMES) -> None:
         self._most = most

@@ -115,10 +115,10 @@ class SqlBookings:
         return True
 
     async def _queue_for_practitioner(self, booking: Booking) -> None:
-        """Two updates to one time would each wait for the other; UPDATE has no ON CONFLICT to make them queue.
+        """Two updates to one time would each wait for the other, and UPDATE has no ON CONFLICT: so movers queue.
 
-        Who stays where they are has nobody to wait for, and must not: the intent to move is written to a row of each of
-        two practitioners, and the opposite move's to the same two the other way round.
+        A booking that stays where it is must not queue: a move writes rows of two practitioners, and the opposite move
+        writes the same two in the other order.
         """
         if self._is_postgresql:
             await self._queue(booking, Queue.MOVING)

@@ -94,8 +94,9 @@ class SqlWork:
 class StartSqlWork:
     """Starts units of work.
 
-    `clock` only tells whether a hold in the way of a move has lapsed. `after_commit` hears of every committed change;
-    it must not fail, for what it is told about is done. `jobs_added` is called after commits that queued some.
+    `clock` dates what the store notes by itself, and tells whether a hold in the way has lapsed. `after_commit` hears
+    of every committed change; it must not fail, for what it is told about is done. `jobs_added` is called after commits
+    that queued some.
     """
 
     def __init__(
