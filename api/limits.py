@@ -10,25 +10,16 @@ from datetime import timedelta
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from math import ceil
-from typing import Protocol
 
 from starlette.requests import HTTPConnection
 
 from api.errors import RateLimited
 from api.messages import message
 from api.settings import Settings
+from domain.client import Client
 from domain.ports import Limiter, Quota
 
 MINUTE, TEN_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
-
-
-class Client(Protocol):
-    """Who speaks for a visitor by an API key; nothing is agreed on where `rate_per_minute` is None."""
-
-    @property
-    def key_id(self) -> str | None: ...
-    @property
-    def rate_per_minute(self) -> int | None: ...
 
 
 class Limits:
@@ -124,7 +115,7 @@ class Limits:
         return Quota(key=f"{what}:{self.pseudonym(who)}", limit=limit, window=window)
 
     def _of_key(self, tenant_id: str, client: Client | None) -> list[Quota]:
-        """None where nothing was agreed on."""
+        """Empty where nothing was agreed on."""
         if client and client.key_id and client.rate_per_minute:
             return [self._quota(f"client:{tenant_id}", client.key_id, client.rate_per_minute)]
         return []

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +14,8 @@ from api.app import create_app
 from api.bootstrap import open_house
 from api.errors import RateLimited
 from api.limits import Limits
+from domain.client import SYSTEM_SCOPES, ClientKind
+from domain.client import Client as Agency
 from integrations.memory.limiter import MemoryLimiter
 from integrations.redis.limiter import STRICT_SHARE, RedisLimiter
 from integrations.redis.resting import Resting, open_redis
@@ -137,8 +138,9 @@ def connection(address: str = "10.0.0.1", **headers: str) -> HTTPConnection:
     return HTTPConnection({"type": "http", "headers": told, "client": (address, 1)})
 
 
-def key(id: str, rate: int | None) -> Any:
-    return SimpleNamespace(key_id=id, rate_per_minute=rate)
+def key(id: str, rate: int | None, **more: Any) -> Agency:
+    known: dict[str, Any] = {"id": "fysio", "kind": ClientKind.AGENCY, "scopes": SYSTEM_SCOPES}
+    return Agency(**known, key_id=id, rate_per_minute=rate, **more)
 
 
 async def allowed(limits: Limits, times: int, at: HTTPConnection | None = None, **who: Any) -> int:
