@@ -44,11 +44,11 @@ class Limits:
         """`viewer` tells one session or patient from others, unproven as it may be: by address all are counted.
 
         An agency's server is one address for all its visitors, so a key with a rate of its own is counted by that
-        alone. In a page (`Origin`) a key is no secret, and one machine must not use it up for all visitors. Every
-        operation costs one as yet.
+        alone. A page's key is no secret, and one machine must not use it up for all visitors. Every operation costs
+        one as yet.
         """
         quotas = self._of_key(tenant_id, client)
-        if not quotas or "origin" in connection.headers:
+        if not quotas or not from_server(connection, client):
             address = self.address(connection)
             quotas.append(self._quota(f"address:{tenant_id}", address, self._settings.operations_per_address))
         if viewer:
@@ -137,6 +137,12 @@ class Limits:
         if wait := await self._limiter.take(*quotas):
             seconds = max(ceil(wait.total_seconds()), 1)
             raise RateLimited(message("RATE_LIMITED", languages), retryAfter=seconds)
+
+
+def from_server(connection: HTTPConnection, client: Client | None) -> bool:
+    """Of an agency. A key for pages tells it, since a caller may leave `Origin` out, and `Origin` does, since a key
+    that is for no page may stand in one."""
+    return client is not None and client.is_server and "origin" not in connection.headers
 
 
 def _network(address: str) -> str:

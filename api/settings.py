@@ -161,7 +161,7 @@ class Settings:
         "Operations in a minute that one signed-in patient or session may ask for; above it RATE_LIMITED.", 600
     )
     operations_per_address: int = setting(
-        "The same by address, for whoever comes without a key that has a rate; and, apart from it, notifications.", 3000
+        "The same by address, for all but an agency's server with its key; and, apart from it, notifications.", 3000
     )
     connections_per_address: int = setting(
         "WebSockets and event streams one address may have open at once in one process; above it a WebSocket is closed "

@@ -63,6 +63,11 @@ class Client:
         """None for our own frontends, which come without one."""
         return ClientKey(client_id=self.id, key_id=self.key_id) if self.key_id else None
 
+    @property
+    def is_server(self) -> bool:
+        """An agency's, whose key no page shows: many visitors are behind it, and all of them come from its address."""
+        return self.key_id is not None and not self.origins
+
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes
 

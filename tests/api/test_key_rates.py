@@ -69,3 +69,17 @@ async def test_one_address_asks_for_so_many_system_tokens_whatever_keys_it_has(
         keys = [await minted(settings) for _ in range(4)]
         assert [(await token_for(client, key)).status_code for key in keys] == [200] * 3 + [429]
         assert await asked(client, 1, X_ApiKey=keys[0].text) == [200]
+
+
+async def test_one_machine_does_not_use_up_a_pages_key_by_leaving_its_origin_out(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    """Whoever has read the key in a page need not be a page."""
+    limits = {"operations_per_address": 3, "trusted_proxies": "127.0.0.1"}
+    async with agency(town, sqlite_filled_url, **limits) as (client, settings):
+        key = await minted(settings, rate_per_minute=5, origins=("https://booking.example",))
+        assert await asked(client, 5, X_ApiKey=key.text, X_Forwarded_For="10.0.0.1") == [200] * 3 + [429] * 2
+        visitor = {"X_ApiKey": key.text, "Origin": "https://booking.example"}
+        assert await asked(client, 3, **visitor, X_Forwarded_For="10.0.0.2") == [200] * 2 + [429]
+        server = await minted(settings, rate_per_minute=5)
+        assert await asked(client, 6, X_ApiKey=server.text, X_Forwarded_For="10.0.0.1") == [200] * 5 + [429]
