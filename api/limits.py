@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import ceil
 
 from starlette.requests import HTTPConnection
@@ -29,7 +29,7 @@ class Limits:
         self._limiter = limiter
         self._settings = settings
         self._key = hmac.digest(settings.secret.encode(), b"limits", sha256)
-        self._proxies = frozenset(filter(None, settings.trusted_proxies.split(",")))
+        self._proxies = frozenset(filter(None, map(_read, settings.trusted_proxies.split(","))))
 
     async def operation(
         self,
@@ -99,13 +99,14 @@ class Limits:
         await self._take(self._quota("webhook", self.address(connection), limit))
 
     def address(self, connection: HTTPConnection) -> str:
-        """The caller's; what proxies add counts only as far back as they are listed. Of IPv6 the network (RFC 4291
-        §2.5.4), since whoever has one has all the addresses in it."""
-        address = connection.client.host if connection.client else ""
-        behind = [each.strip() for each in ",".join(connection.headers.getlist("x-forwarded-for")).split(",")]
-        while address in self._proxies and behind and behind[-1]:
-            address = behind.pop()
-        return _network(address)
+        """The caller's; what proxies add counts only as far back as they are listed, and what they add that is no
+        address is their own, or it would be a new one each time. Of IPv6 the network (RFC 4291 §2.5.4), since whoever
+        has one has all the addresses in it."""
+        host = connection.client.host if connection.client else ""
+        address, behind = _read(host), ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
+        while address in self._proxies and behind and (added := _read(behind.pop().strip())):
+            address = added
+        return _network(address) if address else host
 
     def pseudonym(self, text: str) -> str:
         """The same for the same text, and for nobody to turn back without our secret."""
@@ -145,11 +146,19 @@ def from_server(connection: HTTPConnection, client: Client | None) -> bool:
     return client is not None and client.is_server and "origin" not in connection.headers
 
 
-def _network(address: str) -> str:
+def _read(text: str) -> IPv4Address | IPv6Address | None:
+    """Without brackets and the port that some proxies append, and as IPv4 where it is that in IPv6's clothes (RFC 4291
+    §2.5.5.2), as it comes where one listens on `::`. None for what is no address."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        known = ip_address(address.partition("%")[0])
+        address = ip_address(text)
     except ValueError:
-        return address
-    if not isinstance(known, IPv6Address):
-        return address
-    return str(known.ipv4_mapped or IPv6Address(int(known) >> 64 << 64))
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _network(address: IPv4Address | IPv6Address) -> str:
+    return str(IPv6Address(int(address) >> 64 << 64) if isinstance(address, IPv6Address) else address)

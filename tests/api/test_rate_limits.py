@@ -86,6 +86,46 @@ async def test_nobody_chooses_an_address_to_be_counted_by(town: Town, sqlite_fil
         assert (await client.http.post("/graphql", json={"query": TENANT}, headers=lines)).status_code == 429
 
 
+async def test_a_port_that_a_proxy_appends_makes_no_new_address(town: Town, sqlite_filled_url: str) -> None:
+    """Every connection has a port of its own."""
+    async with limited(town, sqlite_filled_url, operations_per_address=3) as client:
+        for form in ("203.0.113.7:{}", "[2001:db8:1:2::1]:{}"):
+            told = [await statuses(client, 1, form.format(4711 + n)) for n in range(4)]
+            assert told == [[200]] * 3 + [[429]]
+        assert await statuses(client, 1, "203.0.113.7") == [429]
+        assert await statuses(client, 1, "[2001:db8:1:2::9]") == [429]
+        for other in ("203.0.113.8:4711", "[2001:db8:1:3::1]:4711"):
+            assert await statuses(client, 1, other) == [200]
+
+
+async def test_what_is_no_address_is_the_proxys_own(town: Town, sqlite_filled_url: str) -> None:
+    """Whoever could choose it would have as many as there are words."""
+    async with limited(town, sqlite_filled_url, operations_per_address=3) as client:
+        told = [await statuses(client, 1, each) for each in ("unknown", "_hidden", "10.0.0.1, ", "1.2.3.4.5")]
+        assert told == [[200]] * 3 + [[429]]
+        assert await statuses(client, 1, "10.0.0.1") == [200]
+
+
+@pytest.mark.parametrize(
+    ("listed", "proxy"),
+    [
+        ("10.0.0.5", "10.0.0.5"),
+        ("10.0.0.5", "::ffff:10.0.0.5"),  # as it arrives where one listens on `::`
+        ("::ffff:10.0.0.5", "10.0.0.5"),
+        ("2001:DB8:0:0::5", "2001:db8::5"),
+        ("2001:db8::5", "2001:0db8:0::0:5"),
+    ],
+)
+async def test_a_listed_proxy_is_known_however_its_address_is_written(town: Town, listed: str, proxy: str) -> None:
+    """As the peer, and in between."""
+    limits = Limits(MemoryLimiter(), town.settings("sqlite:///x", trusted_proxies=f"10.9.9.9,{listed}"))
+    client = {"x-forwarded-for": "192.0.2.1"}
+    assert limits.address(connection(proxy, **client)) == "192.0.2.1"
+    assert limits.address(connection("10.9.9.9", **{"x-forwarded-for": f"192.0.2.1, {proxy}"})) == "192.0.2.1"
+    assert limits.address(connection("10.0.0.6", **client)) == "10.0.0.6"
+    assert limits.address(connection("2001:db8::6", **client)) == "2001:db8::"
+
+
 async def test_no_proxy_is_believed_that_is_not_listed(town: Town, sqlite_filled_url: str, tmp_path: Path) -> None:
     with serving(town.settings(sqlite_filled_url, operations_per_address=3), tmp_path / "stderr") as url:
         async with over_http(url) as client:
