@@ -27,7 +27,7 @@ from api.fanout import Fanout
 from api.http import GraphQLEndpoint
 from api.languages import wanted_languages
 from api.last_resort import LastResort
-from api.limits import Limits
+from api.limits import Limits, from_server
 from api.loaders import Loaders
 from api.operations import Operations
 from api.schema.schema import schema
@@ -75,11 +75,11 @@ class House:
         """Counts one operation. Raises `BadInput` for an unknown tenant, `Unauthenticated` for a key or token that is
         not valid, `Forbidden` for a key that may not be used so, another tenant's host and a cookie that a page
         elsewhere sent along, `RateLimited` for one operation too many."""
-        caller, agent = await self._caller(request), request.headers.get("user-agent", "")
+        caller = await self._caller(request)
         tenant, client, languages = caller.tenant, caller.client, _languages(request, caller.tenant)
         response.headers.update({"Content-Language": languages[0], "Vary": VARY})
         await self.cross_site.check(request, tenant, languages)
-        asking, address = await self._asking(request, caller, languages, request_id), self.limits.address(request)
+        asking = await self._asking(request, caller, languages, request_id)
         readable_by(request.scope, tenant, None if client.is_own else client.origins)
         await self.limits.operation(request, tenant.id, viewer=asking.told_by, client=client, languages=languages)
         return Context(
@@ -87,15 +87,23 @@ class House:
             languages=languages,
             public_url=reached_under(tenant, request.headers.get("host"), self.settings.base_url),
             **self._at_hand(tenant),
-            visitor=self.limits.pseudonym(f"{address} {agent}"),
             request_id=request_id,
             find_viewer=asking.viewer,
             signed_in_until=asking.signed_in_until,
-            may_hold=partial(self.limits.may_hold, tenant.id, address),
+            **self._counted_as(request, caller),
             caller=client,
             caller_stands=caller.stands,
             **self._signed_in(asking.secret, response),
         )
+
+    def _counted_as(self, request: Request, caller: Caller) -> dict[str, Any]:
+        """By address, but for those behind an agency's server, who all have the same."""
+        address, agent = self.limits.address(request), request.headers.get("user-agent", "")
+        server = caller.client if from_server(request, caller.client) else None
+        return {
+            "visitor": self.limits.pseudonym(f"{address} {agent}"),
+            "may_hold": partial(self.limits.may_hold, caller.tenant.id, address, server),
+        }
 
     def _at_hand(self, tenant: Tenant) -> dict[str, Any]:
         """What is the same for every request of a tenant."""

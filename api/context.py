@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from api.errors import Unauthenticated
 from api.loaders import Loaders
@@ -53,10 +53,11 @@ class Context:
 
     `visitor` tells an unnamed caller from others as well as can be; `caller` is the client that speaks for them, and
     `caller_stands` looks anew whether its key or token still opens anything.
-    `may_hold` counts one more hold, of a visitor where there is one to count by. `watches` hears which search a
-    subscription is about; `shown` is what it is to show, where that is known already. `is_behind`: the last event that
-    a subscription had could not be shown in full, so that its client is where nobody knows. A login that is older than
-    `step_up_after` is too old for what asks for a fresh one. `reads` is what the audit trail is to say of the answer.
+    `may_hold` counts one more hold, of a patient, or of whoever shows that hold, or of nobody known. `watches` hears
+    which search a subscription is about; `shown` is what it is to show, where that is known already. `is_behind`: the
+    last event that a subscription had could not be shown in full, so that its client is where nobody knows. A login
+    that is older than `step_up_after` is too old for what asks for a fresh one. `reads` is what the audit trail is to
+    say of the answer.
     """
 
     tenant: Tenant
@@ -72,7 +73,7 @@ class Context:
     request_id: str
     find_viewer: Callable[[], Awaitable[Viewer | None]]
     signed_in_until: Callable[[], Awaitable[datetime | None]]
-    may_hold: Callable[[str | None], Awaitable[bool]]
+    may_hold: Callable[[UUID | None, UUID | None], Awaitable[bool]]
     caller: Client = OWN_CLIENT
     caller_stands: Callable[[], Awaitable[bool]] = _always
     leaving: Leaving = Leaving()

@@ -10,6 +10,7 @@ from datetime import timedelta
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import ceil
+from uuid import UUID
 
 from starlette.requests import HTTPConnection
 
@@ -60,13 +61,18 @@ class Limits:
         afterwards, as an operation of no tenant."""
         await self.operation(connection, "", cost=0)
 
-    async def may_hold(self, tenant_id: str, address: str, visitor: str | None) -> bool:
-        """`visitor` is None for nobody in particular, who counts by address alone."""
-        by_address = self._strict(f"hold:{tenant_id}", address, self._settings.holds_per_address)
-        if visitor is None:
-            return not await self._limiter.take(by_address)
-        by_visitor = self._strict(f"hold:{tenant_id}", visitor, self._settings.holds_per_visitor)
-        return not await self._limiter.take(by_visitor, by_address)
+    async def may_hold(
+        self, tenant_id: str, address: str, server: Client | None, patient: UUID | None, shown: UUID | None
+    ) -> bool:
+        """`server` is the agency's that asks, if one does: whom it has signed in hold by themselves, and together as
+        many in ten minutes as it may ask for in one, for its address is that of all of them. Others are counted by
+        address, and by `shown`, the hold whose token came along, if one did."""
+        who = f"patient:{patient}" if patient else f"shown:{shown}" if shown else None
+        together = self._all_of(tenant_id, server) if server and patient else None
+        quotas = [together or self._holds(tenant_id, address, self._settings.holds_per_address)]
+        if who:
+            quotas.append(self._holds(tenant_id, who, self._settings.holds_per_visitor))
+        return not await self._limiter.take(*quotas)
 
     async def login(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
         """One that begins, unless too many from there have failed."""
@@ -120,6 +126,14 @@ class Limits:
         if client and client.key_id and client.rate_per_minute:
             return [self._quota(f"client:{tenant_id}", client.key_id, client.rate_per_minute)]
         return []
+
+    def _all_of(self, tenant_id: str, server: Client) -> Quota:
+        """No fewer than any address may hold."""
+        most = max(server.rate_per_minute or 0, self._settings.holds_per_address)
+        return self._holds(tenant_id, f"key:{server.key_id}", most)
+
+    def _holds(self, tenant_id: str, who: str, limit: int) -> Quota:
+        return self._strict(f"hold:{tenant_id}", who, limit)
 
     def _strict(self, what: str, who: str, limit: int) -> Quota:
         return replace(self._quota(what, who, limit, TEN_MINUTES), strict=True)

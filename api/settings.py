@@ -153,7 +153,9 @@ class Settings:
         "Holds that a patient, or whoever shows one hold's token, may ask for in ten minutes; above it HOLD_LIMIT.",
         60,
     )
-    holds_per_address: int = setting("Holds one address may make in ten minutes; above it HOLD_LIMIT.", 300)
+    holds_per_address: int = setting(
+        "Holds one address may make in ten minutes, but for patients of an agency's server; above it HOLD_LIMIT.", 300
+    )
     holds_per_clinic: int = setting(
         "Times of one clinic that may be held at once by visitors who have not signed in; above it HOLD_LIMIT.", 200
     )

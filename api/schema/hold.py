@@ -22,7 +22,6 @@ from api.signing import Tampered
 from domain.booking import Booking, BookingStatus
 from domain.client import Scope
 from domain.refusals import CampaignInvalid, HoldNotFound, InvalidInput, Refused, TreatmentNotOffered
-from domain.usecases.sign_in import Viewer
 from domain.usecases.take_hold import HoldRequest
 
 if TYPE_CHECKING:
@@ -155,13 +154,6 @@ def input_hash(given: Any) -> str:
     return sha256(repr(sorted(said.items())).encode()).hexdigest()
 
 
-def _visitor(viewer: Viewer | None, shown: UUID | None) -> str | None:
-    """The session's patient, else the hold whose token was shown, else nobody."""
-    if viewer:
-        return f"patient:{viewer.patient.id}"
-    return f"shown:{shown}" if shown else None
-
-
 async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
     """Raises `Refused`, or `BadInput` for a slot id that is not ours."""
     key = checked_key(given.idempotency_key)
@@ -173,17 +165,17 @@ async def hold_slot(context: "Context", given: HoldSlotInput) -> Hold:
     moving = given.moving_booking_id or None
     replaces = held_id(context, given.hold_token) if given.hold_token else None
     viewer = await context.viewer()
+    patient = viewer.patient if viewer else None
     request = HoldRequest(
         slot=slot,
         scope=await scope_of(context, key),
         key=key,
         input_hash=input_hash(given),
-        may_hold=partial(context.may_hold, _visitor(viewer, replaces)),
+        may_hold=partial(context.may_hold, patient.id if patient else None, replaces),
         any_practitioner=bool(given.any_practitioner),
         replaces=replaces,
         moving_booking_id=parse_id(moving, "Booking") if moving else None,
     )
-    patient = viewer.patient if viewer else None
     held = await context.use.hold_slot(context.tenant, await context.actor(), patient, request)
     return Hold.of(held, context)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -9,8 +10,11 @@ import httpx2
 from api.bootstrap import build_app
 from api.settings import Settings
 from domain.api_key import KeyText
+from domain.client import SYSTEM_SCOPES, Scope
+from integrations.sandbox.people import crowd
 from tests.agencies import TENANT, minted
-from tests.living import Client, Town, over_http
+from tests.living import Client, Town, over_http, sign_in
+from tests.system.journey import Journey, apart, codes
 from tests.transports.small import served
 
 NAME = {"query": "{ tenant { slug } }"}
@@ -83,3 +87,21 @@ async def test_one_machine_does_not_use_up_a_pages_key_by_leaving_its_origin_out
         assert await asked(client, 3, **visitor, X_Forwarded_For="10.0.0.2") == [200] * 2 + [429]
         server = await minted(settings, rate_per_minute=5)
         assert await asked(client, 6, X_ApiKey=server.text, X_Forwarded_For="10.0.0.1") == [200] * 5 + [429]
+
+
+async def test_a_servers_patients_hold_by_themselves_and_not_by_its_address(town: Town, sqlite_filled_url: str) -> None:
+    """Who has not signed in is one of many at its address, and so is a patient in a page."""
+    async with agency(town, sqlite_filled_url, holds_per_address=2, holds_per_visitor=2) as (client, settings):
+        scopes = SYSTEM_SCOPES | {Scope.BOOK}
+        server = await minted(settings, scopes=scopes)
+        page = await minted(settings, scopes=scopes, origins=("https://booking.example",))
+        client.http.headers["X-Tenant"] = TENANT
+        stranger = Journey(client, "sentrum-legesenter")
+        patients = [replace(stranger, token=await sign_in(town, each.login)) for each in crowd(4)]
+        times = [slot["id"] for slot in apart(await stranger.slots(), 9)]
+        client.http.headers["X-ApiKey"] = server.text
+        assert [codes(await patient.hold(times.pop())) for patient in patients] == [[]] * 4
+        assert [codes(await patients[0].hold(time)) for time in times[:2]] == [[], ["HOLD_LIMIT"]]
+        assert [codes(await stranger.hold(time)) for time in times[1:4]] == [[], [], ["HOLD_LIMIT"]]
+        client.http.headers["X-ApiKey"] = page.text
+        assert codes(await patients[1].hold(times[4])) == ["HOLD_LIMIT"]

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -27,6 +27,7 @@ from tests.transports.small import served
 from tests.transports.talking import begun, talking
 
 TENANT = "{ tenant { slug } }"
+KARI = uuid4()
 EVENTS = {"Accept": "text/event-stream"}
 
 
@@ -211,6 +212,22 @@ async def test_one_machine_does_not_use_up_a_key_that_is_read_from_a_page(town: 
     assert await allowed(limits, 9, connection("10.0.0.2", **page), client=key("a", 8)) == 3
 
 
+async def held(limits: Limits, times: int, server: Agency | None, patient: UUID | None = None) -> int:
+    """By another patient each time, unless it is always the same."""
+    told = [await limits.may_hold("t", "10.0.0.1", server, patient or uuid4(), None) for _ in range(times)]
+    return told.count(True)
+
+
+async def test_a_servers_patients_hold_as_many_in_ten_minutes_as_it_asks_for_in_one(town: Town) -> None:
+    """And as many as any address in any case."""
+    limits = Limits(MemoryLimiter(), town.settings("sqlite:///x", holds_per_address=5, holds_per_visitor=2))
+    assert await held(limits, 4, key("a", 7), KARI) == 2
+    assert await held(limits, 9, key("a", 7)) == 5
+    assert await held(limits, 9, key("b", 1)) == 5
+    assert await held(limits, 9, key("c", None)) == 5
+    assert await held(limits, 9, None) == 5  # of the address nothing was taken
+
+
 async def test_costs_can_be_told_for_what_costs_more(town: Town) -> None:
     limits = Limits(MemoryLimiter(), town.settings("sqlite:///x", operations_per_address=10))
     assert await allowed(limits, 9, cost=4) == 2
@@ -303,7 +320,7 @@ async def test_without_redis_answering_a_process_gives_out_a_part_of_the_holds(t
         redis = open_redis(silent)
         limiter = RedisLimiter(Resting(redis), MemoryLimiter())
         limits = Limits(limiter, town.settings("sqlite:///x", **{setting: 3 * STRICT_SHARE}))
-        told = [await limits.may_hold("t", "10.0.0.1", "kari") for _ in range(3 * STRICT_SHARE)]
+        told = [await limits.may_hold("t", "10.0.0.1", None, KARI, None) for _ in range(3 * STRICT_SHARE)]
         assert told.count(True) == 3
         await redis.aclose()
 
