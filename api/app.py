@@ -40,6 +40,7 @@ from api.tenants import TenantDirectory, reached_under
 from api.websocket import SocketEndpoint, as_over_http
 from api.worker import work_forever
 from domain.ports import BookingReads, Catalogue, Clock, JobReads, KeyReads
+from domain.shares import Owner
 from domain.tenant import Tenant
 from domain.usecases import UseCases
 
@@ -90,20 +91,22 @@ class House:
             request_id=request_id,
             find_viewer=asking.viewer,
             signed_in_until=asking.signed_in_until,
-            **self._counted_as(request, caller),
+            **self._counted_as(request, caller, asking.told_by),
             caller=client,
             caller_stands=caller.stands,
             **self._signed_in(asking.secret, response),
         )
 
-    def _counted_as(self, request: Request, caller: Caller) -> dict[str, Any]:
+    def _counted_as(self, request: Request, caller: Caller, told_by: str | None) -> dict[str, Any]:
         """By address, but for those behind an agency's server, who all have the same."""
         address, agent = self.limits.address(request), request.headers.get("user-agent", "")
-        server = caller.client if from_server(request, caller.client) else None
-        return {
-            "visitor": self.limits.pseudonym(f"{address} {agent}"),
-            "may_hold": partial(self.limits.may_hold, caller.tenant.id, address, server),
-        }
+        visitor, server = self.limits.pseudonym(f"{address} {agent}"), None
+        owner = Owner(visitor, of=address)
+        if from_server(request, caller.client):
+            server = caller.client
+            owner = Owner(self.limits.pseudonym(told_by) if told_by else None, of=f"key:{server.key_id}")
+        may_hold = partial(self.limits.may_hold, caller.tenant.id, address, server)
+        return {"visitor": visitor, "owner": owner, "may_hold": may_hold}
 
     def _at_hand(self, tenant: Tenant) -> dict[str, Any]:
         """What is the same for every request of a tenant."""

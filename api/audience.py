@@ -12,6 +12,7 @@ from api.context import Context
 from api.operations import Operation, Result
 from api.schema.slot_changes import Shown
 from domain.availability import Search
+from domain.shares import Owner
 from domain.watch import Step, Watch
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Event:
 class Audience:
     """Ends with the last watcher, or with the watch.
 
-    Its watch counts as that of the visitor who began it, and while they are there, of each who joined.
+    Its watch counts as that of the owner who began it, and while they are there, of each who joined.
     """
 
     def __init__(self, execute: Any, operation: Operation, context: Context, search: Search) -> None:
@@ -65,24 +66,24 @@ class Audience:
         """`ended` is called once, when nobody may join any more. Raises `TooManyWatches`."""
         context = self._context
         self._ended = ended
-        watched = context.use.watch_slots(context.tenant, self._search, context.visitor)
+        watched = context.use.watch_slots(context.tenant, self._search, context.owner)
         self._watch = await self._stack.enter_async_context(watched)
         self._pump = asyncio.ensure_future(self._follow(self._watch))
         self._pump.add_done_callback(self._stopped)
         # whoever asked for it may have left before it began
         asyncio.get_running_loop().call_later(EMPTY_FOR, self._end_if_empty)
 
-    def admits(self, visitor: str) -> bool:
-        """Whether it is no more than the visitor's share to watch this, too."""
+    def admits(self, owner: Owner) -> bool:
+        """Whether it is no more than the owner's share to watch this, too."""
         context = self._context
-        return context.use.watch_slots.admits(context.tenant, self._search, visitor)
+        return context.use.watch_slots.admits(context.tenant, self._search, owner)
 
     @asynccontextmanager
-    async def joined_by(self, visitor: str) -> AsyncIterator[None]:
+    async def joined_by(self, owner: Owner) -> AsyncIterator[None]:
         context = self._context
         self._members += 1
         try:
-            with context.use.watch_slots.had_by(visitor, context.tenant, self._search):
+            with context.use.watch_slots.had_by(owner, context.tenant, self._search):
                 yield
         finally:
             self._members -= 1

@@ -16,6 +16,7 @@ from domain.audit import Actor, ActorKind
 from domain.availability import Search
 from domain.client import OWN_CLIENT, Client
 from domain.ports import BookingReads, Catalogue, Clock
+from domain.shares import Owner
 from domain.tenant import Tenant
 from domain.usecases import UseCases
 from domain.usecases.sign_in import Viewer
@@ -51,13 +52,13 @@ async def _nobody_in_particular() -> Any:
 class Context:
     """`languages` are best first; `public_url` has no slash at its end.
 
-    `visitor` tells an unnamed caller from others as well as can be; `caller` is the client that speaks for them, and
-    `caller_stands` looks anew whether its key or token still opens anything.
-    `may_hold` counts one more hold, of a patient, or of whoever shows that hold, or of nobody known. `watches` hears
-    which search a subscription is about; `shown` is what it is to show, where that is known already. `is_behind`: the
-    last event that a subscription had could not be shown in full, so that its client is where nobody knows. A login
-    that is older than `step_up_after` is too old for what asks for a fresh one. `reads` is what the audit trail is to
-    say of the answer.
+    `visitor` tells an unnamed caller from others as well as can be, and `owner` is whose share of all watched searches
+    counts; `caller` is the client that speaks for them, and `caller_stands` looks anew whether its key or token still
+    opens anything. `may_hold` counts one more hold, of a patient, or of whoever shows that hold, or of nobody known.
+    `watches` hears which search a subscription is about; `shown` is what it is to show, where that is known already.
+    `is_behind`: the last event that a subscription had could not be shown in full, so that its client is where nobody
+    knows. A login that is older than `step_up_after` is too old for what asks for a fresh one. `reads` is what the
+    audit trail is to say of the answer.
     """
 
     tenant: Tenant
@@ -70,6 +71,7 @@ class Context:
     clock: Clock
     use: UseCases
     visitor: str
+    owner: Owner
     request_id: str
     find_viewer: Callable[[], Awaitable[Viewer | None]]
     signed_in_until: Callable[[], Awaitable[datetime | None]]

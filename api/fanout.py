@@ -66,7 +66,7 @@ class Fanout:
                 async for result in own:
                     yield result
             return
-        async with audience.joined_by(context.visitor):
+        async with audience.joined_by(context.owner):
             event: Event | None = await audience.first(digest)
             while event is not None:
                 yield event.result
@@ -81,7 +81,7 @@ class Fanout:
             audience = await self._audience(key, operation, context) if isinstance(after, str | None) else None
         except (BadInput, TypeError, TooManyWatches):
             return None, None  # executed for itself, it is told what is wrong
-        return (audience if audience and audience.admits(context.visitor) else None), digest
+        return (audience if audience and audience.admits(context.owner) else None), digest
 
     async def _audience(self, key: Hashable, operation: Operation, context: Context) -> Audience | None:
         """None where the operation fails, or asks who is watching: then each watcher has an execution of their own."""

@@ -116,7 +116,9 @@ class Settings:
     watch_seconds: float = setting("Seconds after which a watched search is looked at again without a reason.", 30.0)
     linger_seconds: float = setting("Seconds a search is watched on after its last watcher left.", 60.0)
     most_watches: int = setting(
-        "Different searches a process watches at once, a tenth for one visitor; above it RATE_LIMITED.", 2000
+        "Different searches a process watches at once, a tenth for one visitor, half for one address or agency's "
+        "server; above it RATE_LIMITED.",
+        2000,
     )
     api_key_seconds: float = setting(
         "Seconds for which what is known of an API key counts: a revoked one opens something for so long. At most 30.",

@@ -95,7 +95,7 @@ class SlotSubscriptions:
         wanted = await searched_for(context, search, None)
         digest = digest_of_cursor(context, after) if after else None
         try:
-            async with context.use.watch_slots(context.tenant, wanted, context.visitor) as watch:
+            async with context.use.watch_slots(context.tenant, wanted, context.owner) as watch:
                 context.watches(wanted)
                 step: Step | None = watch.begin(digest)
                 while step is not None:

@@ -10,7 +10,7 @@ from random import uniform
 from domain.availability import Availability, Search
 from domain.changes import Change
 from domain.ports import Catalogue
-from domain.shares import Shares
+from domain.shares import Owner, Shares
 from domain.slot import Span
 from domain.tenant import Tenant
 from domain.timing import Timing
@@ -42,7 +42,7 @@ class WatchSlots:
         self._running: dict[asyncio.Future[Watch], asyncio.Task[None]] = {}
 
     @asynccontextmanager
-    async def __call__(self, tenant: Tenant, search: Search, owner: str) -> AsyncIterator[Watch]:
+    async def __call__(self, tenant: Tenant, search: Search, owner: Owner) -> AsyncIterator[Watch]:
         """The watch over a search, begun by its first watcher; the owner has it until they leave.
 
         Raises `TooManyWatches`.
@@ -61,11 +61,11 @@ class WatchSlots:
     def count(self) -> int:
         return len(self._watches)
 
-    def admits(self, tenant: Tenant, search: Search, owner: str) -> bool:
+    def admits(self, tenant: Tenant, search: Search, owner: Owner) -> bool:
         """Whether it is no more than the owner's share to watch this, too."""
         return self._shares.admits(owner, (tenant.id, search))
 
-    def had_by(self, owner: str, tenant: Tenant, search: Search) -> AbstractContextManager[None]:
+    def had_by(self, owner: Owner, tenant: Tenant, search: Search) -> AbstractContextManager[None]:
         """For who is shown what others watch: it counts as theirs, too, until the block ends."""
         return self._shares.with_one_more(owner, (tenant.id, search))
 

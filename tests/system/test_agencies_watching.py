@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from integrations.tokens.system_tokens import LEEWAY_SECONDS
 from tests.agencies import TENANT, minted, revoked
 from tests.api.searching import search_for
 from tests.databases import raw
-from tests.living import Client, Town, over_http, running
+from tests.living import Client, Town, over_http, running, sign_in
 from tests.oidc.serving import MovableClock
 from tests.planted import SCAN
 from tests.system.watching import PATIENCE, SLOTS
@@ -229,3 +229,50 @@ async def test_what_a_key_may_not_watch_is_refused_and_the_socket_stays(
             assert answer["data"] is None
             await may_not.send(json.dumps({"type": "ping"}))
             await next_of(may_not, "pong")
+
+
+HOURS = [f"{hour:02}:00:00" for hour in range(1, 13)]
+
+
+async def watched(socket: ClientConnection, search: dict[str, Any], *hours: str) -> list[str]:
+    """The code that each of so many searches is refused with; one that is shown is `ok`."""
+    told = []
+    for hour in hours:
+        body = {"query": SLOTS, "variables": {"search": {**search, "notBefore": hour}}}
+        await socket.send(json.dumps({"id": hour, "type": "subscribe", "payload": body}))
+        async with asyncio.timeout(PATIENCE):
+            while (message := json.loads(await socket.recv())).get("id") != hour:
+                continue
+        errors = message["payload"] if message["type"] == "error" else message["payload"].get("errors")
+        told.append(errors[0]["extensions"]["code"] if errors else "ok")
+    return told
+
+
+async def test_a_server_watches_half_of_all_searches_and_each_of_its_patients_a_tenth(
+    town: Town, sqlite_filled_url: str
+) -> None:
+    """Of those who come by themselves each browser has a tenth, and half all those at one address."""
+    settings = town.settings(sqlite_filled_url, most_watches=20)  # a tenth is five, since there is a least
+    one, other = await minted(settings), await minted(settings)
+    kari, ola = [{"Authorization": f"Bearer {await sign_in(town, login)}"} for login in ("kari", "ola")]
+    refused, patient = ["ok"] * 5 + ["RATE_LIMITED"], {"X-ApiKey": other.text}
+    with served(await build_app(settings)) as (address, _, _):
+        url = f"http://{address}"
+        async with over_http(url) as client, AsyncExitStack() as sockets:
+            client.http.headers["X-Tenant"] = TENANT
+            search = await search_for(client)
+
+            async def begun(payload: dict[str, str], agent: str = "a") -> ClientConnection:
+                named = open_socket(url, payload, headers={"User-Agent": agent})
+                socket = await sockets.enter_async_context(named)
+                await next_of(socket, "connection_ack")
+                return socket
+
+            server = await begun({"X-ApiKey": one.text})
+            assert await watched(server, search, *HOURS[:11]) == ["ok"] * 10 + ["RATE_LIMITED"]
+            assert await watched(await begun(patient | kari), search, *HOURS[:6]) == refused
+            assert await watched(await begun(patient | ola), search, *HOURS[6:12]) == refused
+            assert await watched(await begun(patient), search, HOURS[0], HOURS[5]) == ["ok", "RATE_LIMITED"]
+            for agent, hours in (("b", HOURS[:6]), ("c", HOURS[6:12])):
+                assert await watched(await begun({"X-Tenant": TENANT}, agent), search, *hours) == refused
+            assert await watched(await begun({"X-Tenant": TENANT}, "d"), search, HOURS[5]) == ["RATE_LIMITED"]

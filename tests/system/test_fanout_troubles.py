@@ -22,6 +22,7 @@ from api.operations import Operation, Operations
 from api.schema.availability import Availability
 from api.schema.schema import schema
 from domain import availability as domain
+from domain.shares import Owner
 from domain.tenant import Tenant
 from domain.usecases.watch_slots import TooManyWatches, WatchSlots
 from tests.api.searching import search_for
@@ -69,7 +70,7 @@ class Stage:
             "query_string": b"",
             "headers": [(b"host", b"127.0.0.1")],
         }
-        return replace(await self.house.context(Request(scope), Response(), "r1"), visitor=visitor)
+        return replace(await self.house.context(Request(scope), Response(), "r1"), owner=owned(visitor))
 
     def operation(self, **more: Any) -> Operation:
         return Operation(query=WATCH, variables={"search": {**self.search, **more}})
@@ -91,6 +92,11 @@ class Stage:
             return watch.looks > before
 
         await until(looked)
+
+
+def owned(name: str) -> Owner:
+    """Each comes from a place of their own."""
+    return Owner(name, of=name)
 
 
 async def decoded(results: Any) -> AsyncIterator[dict[str, Any]]:
@@ -302,7 +308,7 @@ async def watching_domain(stage: Stage) -> AsyncIterator[tuple[Watching, AsyncEx
 
         async def opens(owner: str, hour: str) -> Any:
             search = replace(heard[0], not_before=time.fromisoformat(hour))
-            return await stack.enter_async_context(stage.watches(context.tenant, search, owner))
+            return await stack.enter_async_context(stage.watches(context.tenant, search, owned(owner)))
 
         yield opens, stack
 
