@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from api.connections import COME_BACK_SECONDS
 from api.errors import RateLimited
 from api.schema.allowed import enters, owned
 from api.schema.availability import Availability, AvailabilitySearch, searched_for
@@ -105,4 +106,5 @@ class SlotSubscriptions:
                     if step is not None and context.is_behind:
                         step = watch.whole()
         except TooManyWatches:
-            raise RateLimited("Too many different searches are watched: ask again in a while.") from None
+            told = "Too many different searches are watched: ask again in a while."
+            raise RateLimited(told, retryAfter=COME_BACK_SECONDS) from None

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from api.app import House
 from api.audience import Audience
 from api.bootstrap import open_house
+from api.connections import COME_BACK_SECONDS
 from api.context import Context
 from api.fanout import Fanout
 from api.operations import Operation, Operations
@@ -372,6 +373,7 @@ async def test_a_share_is_used_up_by_what_others_began_as_well(stage: Stage) -> 
     await seen(others)
     for hour in HOURS[5:7]:
         refused = await anext(await stage.screen("greedy", notBefore=hour))
-        assert refused["errors"][0]["extensions"]["code"] == "RATE_LIMITED"
+        told = refused["errors"][0]["extensions"]
+        assert (told["code"], told["retryAfter"]) == ("RATE_LIMITED", COME_BACK_SECONDS)
     await screens[-1].aclose()  # type: ignore[attr-defined]
     assert (await seen(await stage.screen("greedy", notBefore=HOURS[5])))["resync"]
