@@ -15,16 +15,21 @@ from uuid import UUID
 from starlette.requests import HTTPConnection
 
 from api.errors import RateLimited
+from api.languages import wanted_languages
 from api.messages import message
 from api.settings import Settings
 from domain.client import Client
 from domain.ports import Limiter, Quota
+from domain.text import LANGUAGES
 
 MINUTE, TEN_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 
 
 class Limits:
-    """Each raises `RateLimited` with `retryAfter`, in seconds, but for `may_hold`, which answers."""
+    """Each raises `RateLimited` with `retryAfter`, in seconds, but for `may_hold`, which answers.
+
+    It is said in the best of `languages`; where none are given, since no tenant is known, in what the caller reads.
+    """
 
     def __init__(self, limiter: Limiter, settings: Settings) -> None:
         self._limiter = limiter
@@ -54,7 +59,7 @@ class Limits:
             quotas.append(self._quota(f"address:{tenant_id}", address, self._settings.operations_per_address))
         if viewer:
             quotas.append(self._quota(f"viewer:{tenant_id}", viewer, self._settings.operations_per_viewer))
-        await self._take(*(replace(quota, cost=cost) for quota in quotas), languages=languages)
+        await self._take(connection, *(replace(quota, cost=cost) for quota in quotas), languages=languages)
 
     async def look_up(self, connection: HTTPConnection) -> None:
         """A look only, before the database is asked for a key that is not known: one that opens nothing is counted
@@ -77,32 +82,31 @@ class Limits:
     async def login(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
         """One that begins, unless too many from there have failed."""
         begins = self._strict("login", self.address(connection), self._settings.logins_per_address)
-        await self._take(begins, self._failures(connection, cost=0), languages=languages)
+        await self._take(connection, begins, self._failures(connection, cost=0), languages=languages)
 
     async def login_comes_back(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
         """A look only: what came back and failed is counted by `login_failed`."""
-        await self._take(self._failures(connection, cost=0), languages=languages)
+        await self._take(connection, self._failures(connection, cost=0), languages=languages)
 
     async def login_failed(self, connection: HTTPConnection) -> None:
         await self._limiter.take(self._failures(connection, cost=1))
 
     async def logout(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
         """A look only, at a logout token that comes: what is refused is counted by `logout_refused`."""
-        await self._take(self._untrue_logouts(connection, cost=0), languages=languages)
+        await self._take(connection, self._untrue_logouts(connection, cost=0), languages=languages)
 
     async def logout_refused(self, connection: HTTPConnection) -> None:
         await self._limiter.take(self._untrue_logouts(connection, cost=1))
 
     async def system_token(self, connection: HTTPConnection, languages: Sequence[str] = ()) -> None:
         """One more that is asked for, whatever key it comes with."""
-        await self._take(
-            self._strict("token", self.address(connection), self._settings.tokens_per_address), languages=languages
-        )
+        asked = self._strict("token", self.address(connection), self._settings.tokens_per_address)
+        await self._take(connection, asked, languages=languages)
 
     async def webhook(self, connection: HTTPConnection) -> None:
         """Counted apart from what people ask for: a record system may tell much at once."""
         limit = self._settings.operations_per_address
-        await self._take(self._quota("webhook", self.address(connection), limit))
+        await self._take(connection, self._quota("webhook", self.address(connection), limit))
 
     def address(self, connection: HTTPConnection) -> str:
         """The caller's; what proxies add counts only as far back as they are listed, and what they add that is no
@@ -148,10 +152,11 @@ class Limits:
         limit = self._settings.failed_logins_per_address
         return replace(self._strict(what, self.address(connection), limit), cost=cost)
 
-    async def _take(self, *quotas: Quota, languages: Sequence[str] = ()) -> None:
+    async def _take(self, connection: HTTPConnection, *quotas: Quota, languages: Sequence[str] = ()) -> None:
         if wait := await self._limiter.take(*quotas):
             seconds = max(ceil(wait.total_seconds()), 1)
-            raise RateLimited(message("RATE_LIMITED", languages), retryAfter=seconds)
+            read = languages or wanted_languages(connection.headers.get("accept-language"), LANGUAGES, LANGUAGES[0])
+            raise RateLimited(message("RATE_LIMITED", read), retryAfter=seconds)
 
 
 def from_server(connection: HTTPConnection, client: Client | None) -> bool:

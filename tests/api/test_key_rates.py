@@ -35,8 +35,8 @@ async def asked(client: Client, times: int, **headers: str) -> list[int]:
     return [(await client.http.post("/graphql", json=NAME, headers=named)).status_code for _ in range(times)]
 
 
-async def token_for(client: Client, key: KeyText) -> httpx2.Response:
-    return await client.http.post(TOKEN_PATH, headers={"X-ApiKey": key.text})
+async def token_for(client: Client, key: KeyText, **headers: str) -> httpx2.Response:
+    return await client.http.post(TOKEN_PATH, headers={"X-ApiKey": key.text, **headers})
 
 
 async def test_a_key_asks_as_much_as_was_agreed_on_and_no_more(town: Town, sqlite_filled_url: str) -> None:
@@ -105,3 +105,20 @@ async def test_a_servers_patients_hold_by_themselves_and_not_by_its_address(town
         assert [codes(await stranger.hold(time)) for time in times[1:4]] == [[], [], ["HOLD_LIMIT"]]
         client.http.headers["X-ApiKey"] = page.text
         assert codes(await patients[1].hold(times[4])) == ["HOLD_LIMIT"]
+
+
+async def test_too_many_system_tokens_are_refused_in_the_readers_language(town: Town, sqlite_filled_url: str) -> None:
+    """Whether it is the address or the key that has asked for too much."""
+    told = {
+        "sv": "För många försök. Vänta lite och försök igen.",
+        "en": "Too many attempts. Wait a little and try again.",
+    }
+    told["no"] = told["fi"] = "For mange forsøk. Vent litt og prøv igjen."
+    for limits, rate in (({"tokens_per_address": 1}, 600), ({}, 1)):
+        async with agency(town, sqlite_filled_url, **limits) as (client, settings):
+            key = await minted(settings, rate_per_minute=rate)
+            assert (await token_for(client, key)).status_code == 200
+            for language, words in told.items():
+                refused = await token_for(client, key, **{"Accept-Language": language})
+                [issue] = refused.json()["issue"]
+                assert (refused.status_code, issue["diagnostics"]) == (429, words)

@@ -273,6 +273,8 @@ async def test_who_names_no_tenant_is_counted_too(town: Town, sqlite_filled_url:
     async with limited(town, sqlite_filled_url, operations_per_address=3) as client:
         told = [await statuses(client, 1, X_Tenant=f"nobody-{n}") for n in range(5)]
         assert told == [[400]] * 3 + [[429]] * 2
+        said = refused(await ask(client, X_Tenant="nobody", Accept_Language="en"))["message"]
+        assert said.startswith("Too many attempts.")
 
 
 async def test_where_many_untrue_logout_tokens_come_from_none_is_looked_at(town: Town, sqlite_filled_url: str) -> None:
