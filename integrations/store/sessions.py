@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, false, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.patient import Identity, LogoutToken, Patient, ProviderLogin
@@ -60,13 +60,8 @@ class SqlSessions:
         return (await self._connection.execute(gone)).rowcount
 
     async def end_told(self, tenant_id: str, token: LogoutToken) -> Sequence[UUID]:
-        told = [C.tenant_id == tenant_id]
-        if token.sid is not None:
-            told.append(C.sid_index == self._index(tenant_id, SID, token.issuer, token.sid))
-        if token.subject is not None:
-            told.append(C.subject_index == self._index(tenant_id, SUBJECT, token.issuer, token.subject))
-        gone = await self._connection.execute(delete(SESSION).where(*told).returning(C.patient_id))
-        return list(dict.fromkeys(gone.scalars()))
+        gone = delete(SESSION).where(C.tenant_id == tenant_id, self._is_told(tenant_id, token)).returning(C.patient_id)
+        return list(dict.fromkeys((await self._connection.execute(gone)).scalars()))
 
     async def remember(self, tenant_id: str, token: LogoutToken) -> bool:
         id = sha256(_joined(token.issuer, token.jti)).hexdigest()
@@ -92,7 +87,7 @@ class SqlSessions:
         place, plain = session.tenant_id, msgspec.json.encode(login)
         return {
             "login_sealed": await self._sealing.seal(place, SEALED, session.id, plain),
-            "sid_index": login.sid and self._index(place, SID, login.issuer, login.sid),
+            "sid_index": self._index(place, SID, login.issuer, login.sid) if login.sid else None,
             "subject_index": self._index(place, SUBJECT, login.issuer, login.subject),
         }
 
@@ -105,6 +100,16 @@ class SqlSessions:
         except Unsealable:
             return None
         return msgspec.json.decode(plain, type=ProviderLogin)
+
+    def _is_told(self, tenant_id: str, token: LogoutToken) -> ColumnElement[bool]:
+        """One whose login told no `sid` may be the one that is named: it ends with any of its subject's."""
+        of_subject: ColumnElement[bool] = false()
+        if token.subject is not None:
+            of_subject = C.subject_index == self._index(tenant_id, SUBJECT, token.issuer, token.subject)
+        if token.sid is None:
+            return of_subject
+        named = C.sid_index == self._index(tenant_id, SID, token.issuer, token.sid)
+        return or_(named, and_(C.sid_index.is_(None), of_subject))
 
     def _index(self, tenant_id: str, column: str, issuer: str, value: str) -> bytes:
         return self._digests.digest(tenant_id, column, _joined(issuer, value))

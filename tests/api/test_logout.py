@@ -13,9 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from integrations.oidc.logout import EVENT
-from integrations.sandbox.identity import create_identity_provider
-from integrations.sandbox.identity_tokens import SigningKeys
-from tests.api.test_login import HOME, house, log_in, name_of, names_behind
+from integrations.sandbox.identity import IdentityProvider, create_identity_provider
+from tests.api.test_login import HOME, begin, house, log_in, name_of, names_behind
 from tests.databases import raw
 from tests.living import BY_SCRIPT, OTHER, Client, Town, sign_in
 from tests.oidc.hostile import signed_with_the_public_key, unsigned
@@ -41,8 +40,12 @@ def lean(request: pytest.FixtureRequest) -> bool:
 class Provider:
     """An identity provider of the test's own, whose key the test may use."""
 
-    def __init__(self, issuer: str, keys: SigningKeys) -> None:
-        self.issuer, self.keys = issuer, keys
+    def __init__(self, issuer: str, known: IdentityProvider) -> None:
+        self.issuer, self.keys, self._known = issuer, known.keys, known
+
+    def under_way(self) -> list[str]:
+        """The `sid` of each login whose code is still to be redeemed."""
+        return [grant.session for grant in self._known._grants.values()]
 
     def logout_token(self, typ: str = "logout+jwt", **changes: Any) -> str:
         return self.keys.sign(typ, self.claims(**changes))
@@ -58,7 +61,7 @@ class Provider:
 def provider() -> Iterator[Provider]:
     app = create_identity_provider(lean_id_token=False)
     with served(app) as issuer:
-        yield Provider(issuer, app.state.provider.keys)
+        yield Provider(issuer, app.state.provider)
 
 
 async def leave(client: Client, to: str = HOME, method: str = "GET", **headers: str) -> httpx2.Response:
@@ -249,6 +252,21 @@ async def test_a_provider_ends_the_sessions_of_a_subject(town: Town, filled_url:
         assert await names_behind(client, again) == ["Kari Testesen"]
     [(_, kind, who, details)] = await audited(filled_url)
     assert (kind, who, details) == ("SYSTEM", None, {"where": "provider"})
+
+
+async def test_a_provider_ends_the_session_that_it_names(
+    town: Town, sqlite_filled_url: str, provider: Provider
+) -> None:
+    async with house(town, sqlite_filled_url, oidc_issuer=provider.issuer) as (client, _):
+        kari, back = await session_of(client), await begin(client, "kari")
+        [sid] = provider.under_way()
+        also = (await client.http.get(back.headers["location"])).cookies["sid"]
+        client.http.cookies.clear()
+        subject = await subject_of(provider, "kari")
+        assert await told(client, provider.logout_token(sub=subject, sid="another")) == 200
+        assert await names_behind(client, kari, also) == ["Kari Testesen"] * 2
+        assert await told(client, provider.logout_token(sub=subject, sid=sid)) == 200
+        assert await names_behind(client, kari, also) == ["Kari Testesen", None]
 
 
 async def test_a_provider_may_tell_of_many_logouts_at_once(
