@@ -26,7 +26,7 @@ async def discover(settings: OidcSettings, http: httpx2.AsyncClient) -> dict[str
     found = {name: document[name] for name in REQUIRED + OPTIONAL if document.get(name)}
     if not all(name in found for name in REQUIRED):
         raise BadDiscovery("an endpoint is missing")
-    if not all(is_secure(url) for url in found.values()):
+    if not all(is_secure(url, settings.issuer) for url in found.values()):
         raise BadDiscovery("an endpoint is not https")
     promises_issuer = document.get("authorization_response_iss_parameter_supported") is True
     return {**found, "issuer": settings.issuer, "authorization_response_iss_parameter_supported": promises_issuer}

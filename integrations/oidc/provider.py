@@ -8,15 +8,18 @@ NATIONAL_ID_CLAIMS = (("pid", "NO"), ("personnummer", "SE"))
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def is_secure(url: object) -> bool:
-    """https, or plain http to this same machine, where nobody can listen in."""
+def is_secure(url: object, issuer: str) -> bool:
+    """https, or plain http to this same machine, where nobody can listen in: for an `issuer` that is here as well.
+
+    What another machine tells must not have us ask what only this one reaches.
+    """
     if not isinstance(url, str):
         return False
     try:
-        parts = urlsplit(url)
+        parts, hosts = urlsplit(url), {urlsplit(each).hostname for each in (url, issuer)}
     except ValueError:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS)
+    return parts.scheme == "https" or (parts.scheme == "http" and hosts <= LOOPBACK_HOSTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ class OidcSettings:
     """Whom access tokens must name in their claim `tenant`; set where several tenants share issuer and audience."""
 
     def __post_init__(self) -> None:
-        if not is_secure(self.issuer):
+        if not is_secure(self.issuer, self.issuer):
             raise ValueError("the issuer must be https; http is for loopback only")
         if not self.algorithms or not set(self.algorithms) <= set(ALGORITHMS):
             raise ValueError(f"algorithms must be some of {', '.join(ALGORITHMS)}")

@@ -56,6 +56,7 @@ class HostileProvider:
         self.key = ECKey.generate_key("P-256", {"kid": "k1"}, private=True)
         self.wrong = Misbehaviour()
         self.asked: dict[str, str] = {}
+        self.issuer = ""  # as discovery has told it
         self.app = Starlette(
             routes=[
                 Route("/.well-known/openid-configuration", self.discovery),
@@ -67,7 +68,7 @@ class HostileProvider:
         )
 
     async def discovery(self, request: Request) -> Response:
-        issuer = str(request.base_url).rstrip("/")
+        issuer = self.issuer = str(request.base_url).rstrip("/")
         ends = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}
         doors = {f"{name}_endpoint": f"{issuer}/{path}" for name, path in ends.items()}
         algorithms = ["ES256", "HS256", "none"]
@@ -90,7 +91,7 @@ class HostileProvider:
 
     async def token(self, request: Request) -> Response:
         now = int(time.time())
-        about = {"iss": str(request.base_url).rstrip("/"), "aud": self.asked["client_id"], "sub": "somebody"}
+        about = {"iss": self.issuer, "aud": self.asked["client_id"], "sub": "somebody"}
         about |= {"acr": "high:bankid"}
         times = {"iat": now, "exp": now + 600, "auth_time": now, "nonce": self.asked["nonce"]}
         claims = {**about, **times, **self.wrong.claims}

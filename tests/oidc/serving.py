@@ -8,11 +8,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
+import pytest
 import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from starlette.types import ASGIApp
 
 CALLBACK = "http://127.0.0.1:4711/callback"
@@ -29,19 +37,41 @@ class MovableClock:
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
+def served(app: ASGIApp, **more: Any) -> Iterator[str]:
     """The application's address while it runs in a thread on a free port."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off", **more))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 10
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.005)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        host, port = server.servers[0].sockets[0].getsockname()
+        yield f"{'https' if server.config.is_ssl else 'http'}://{host}:{port}"
     finally:
         server.should_exit = True
         thread.join(5)
+
+
+@contextmanager
+def served_afar(app: ASGIApp, directory: Path) -> Iterator[str]:
+    """Over https, which clients made meanwhile trust, and at an address that counts as another machine's."""
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    _certify("127.0.0.2", certificate, key)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SSL_CERT_FILE", str(certificate))
+        with served(app, host="127.0.0.2", ssl_certfile=str(certificate), ssl_keyfile=str(key)) as url:
+            yield url
+
+
+def _certify(address: str, certificate: Path, key: Path) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)]), datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+    certificate.write_bytes(made.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM))
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def new_verifier() -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -20,7 +20,7 @@ from integrations.oidc.logout import EVENT, LogoutTokens
 from integrations.oidc.provider import OidcSettings
 from integrations.oidc.strict import StrictClient
 from tests.oidc.hostile import Claims, HostileProvider, Misbehaviour, signed_with_the_public_key, unsigned
-from tests.oidc.serving import MovableClock, served
+from tests.oidc.serving import MovableClock, served, served_afar
 from tests.oidc.test_login import Browser, house, settings
 
 LOGINS = ("login", "login with UserInfo", "step-up")
@@ -35,7 +35,10 @@ Sign = Callable[[HostileProvider, Claims, str], str]
 
 @dataclass(frozen=True)
 class Lie:
-    """What is wrong, where the rest is right, and in which modes it can be told at all."""
+    """What is wrong, where the rest is right, and in which modes it can be told at all.
+
+    `{near}` in discovery is the provider's address on loopback, when the issuer itself is `afar`.
+    """
 
     claims: Claims = field(default_factory=dict)
     sign: Sign | None = None
@@ -43,6 +46,7 @@ class Lie:
     discovery: Claims = field(default_factory=dict)
     token: Claims = field(default_factory=dict)
     userinfo: Claims = field(default_factory=dict)
+    afar: bool = False
     modes: tuple[str, ...] = EVERY_MODE
 
 
@@ -94,6 +98,12 @@ LIES = {
     "discovery of another issuer": Lie(discovery={"issuer": "https://evil.example"}),
     "discovery pointing elsewhere for tokens": Lie(discovery={"token_endpoint": "http://evil.example/token"}),
     "discovery pointing elsewhere for keys": Lie(discovery={"jwks_uri": "http://evil.example/jwks"}),
+    "a remote issuer's door for browsers on loopback": Lie(
+        afar=True, discovery={"authorization_endpoint": "{near}/authorize"}
+    ),
+    "a remote issuer's door for tokens on loopback": Lie(afar=True, discovery={"token_endpoint": "{near}/token"}),
+    "a remote issuer's keys on loopback": Lie(afar=True, discovery={"jwks_uri": "{near}/jwks"}),
+    "a remote issuer's UserInfo on loopback": Lie(afar=True, discovery={"userinfo_endpoint": "{near}/userinfo"}),
     "discovery without keys": Lie(discovery={"jwks_uri": None}),
 }
 CELLS = [pytest.param(mode, lie, id=f"{mode}-{lie}") for lie, told in LIES.items() for mode in told.modes]
@@ -104,18 +114,22 @@ class Stage:
     """One house, new to the provider, and one browser in front of it."""
 
     provider: HostileProvider
-    at: OidcSettings
+    near: OidcSettings
+    afar: OidcSettings
     browser: Browser
     clock: MovableClock
     keys: KeyRing
 
     async def let_in(self, mode: str, lie: Lie) -> bool:
+        near = self.near.issuer
+        told = {name: v.format(near=near) if isinstance(v, str) else v for name, v in lie.discovery.items()}
         if mode in TOKENS:
+            self.provider.wrong = Misbehaviour(discovery=told)
             return await self._is_believed(mode, lie)
         userinfo = {"sub": "somebody", "pid": NUMBER, **lie.userinfo}
         sign = lie.sign and (lambda claims: lie.sign(self.provider, claims, "JWT"))  # type: ignore[misc]
-        self.provider.wrong = Misbehaviour(lie.claims, sign, lie.answer, lie.discovery, 200, lie.token, userinfo)
-        began = await self.browser.house.get("/start", params=asked_in(mode))
+        self.provider.wrong = Misbehaviour(lie.claims, sign, lie.answer, told, 200, lie.token, userinfo)
+        began = await self.browser.house.get("/start", params=asked_in(mode, afar=lie.afar))
         if began.status_code == 400:
             return False
         back = await self.browser.outside.get(began.headers["location"])
@@ -124,8 +138,8 @@ class Stage:
         return "name" in got
 
     async def _is_believed(self, mode: str, lie: Lie) -> bool:
-        self.provider.wrong = Misbehaviour(discovery=lie.discovery)
-        claims = {name: v for name, v in {**self._claims(mode), **lie.claims}.items() if v is not None}
+        at = self.afar if lie.afar else self.near
+        claims = {name: v for name, v in {**_claims(mode, at.issuer), **lie.claims}.items() if v is not None}
         typ = TYPES[mode]
         token = lie.sign(self.provider, claims, typ) if lie.sign else self.provider.signed(claims, typ)
         clock, keys = self.clock, self.keys
@@ -133,45 +147,50 @@ class Stage:
             BearerTokens(clock, keys).identity if mode == "bearer" else LogoutTokens(clock, keys).read
         )
         try:
-            return bool(await read(token, [self.at]))
+            return bool(await read(token, [at]))
         except (TokenRefused, IdentityProviderUnavailable):
             return False
 
-    def _claims(self, mode: str) -> Claims:
-        now = int(time.time())
-        claims = {"iss": self.at.issuer, "sub": "somebody", "iat": now, "exp": now + 600}
-        if mode == "bearer":
-            return {**claims, "aud": "itb-api", "auth_time": now, "client_id": "itb-app", "acr": "high:x"}
-        return {**claims, "aud": "itb-web", "jti": uuid4().hex, "events": {EVENT: {}}}
+
+def _claims(mode: str, issuer: str) -> Claims:
+    now = int(time.time())
+    claims = {"iss": issuer, "sub": "somebody", "iat": now, "exp": now + 600}
+    if mode == "bearer":
+        return {**claims, "aud": "itb-api", "auth_time": now, "client_id": "itb-app", "acr": "high:x"}
+    return {**claims, "aud": "itb-web", "jti": uuid4().hex, "events": {EVENT: {}}}
 
 
-def asked_in(mode: str) -> dict[str, str]:
+def asked_in(mode: str, *, afar: bool = False) -> dict[str, str]:
     fresh = {"max_age": "60"} if mode == "step-up" else {}
-    return {"provider": "userinfo" if mode == "login with UserInfo" else "plain", **fresh}
+    provider = "userinfo" if mode == "login with UserInfo" else "plain"
+    return {"provider": f"{provider} afar" if afar else provider, **fresh}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[HostileProvider, str]]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HostileProvider, str, str]]:
+    """The provider, its address on loopback, and one afar."""
     provider = HostileProvider()
-    with served(provider.app) as url:
-        yield provider, url
+    with served(provider.app) as near, served_afar(provider.app, tmp_path_factory.mktemp("tls")) as afar:
+        yield provider, near, afar
 
 
 @pytest.fixture
-async def stage(server: tuple[HostileProvider, str]) -> AsyncIterator[Stage]:
-    provider, issuer = server
+async def stage(server: tuple[HostileProvider, str, str]) -> AsyncIterator[Stage]:
+    provider, near, afar = server
     provider.wrong = Misbehaviour()
     clock = MovableClock()
     sure = {"acr_prefixes": ("high",)}
-    providers = {"plain": settings(issuer, **sure), "userinfo": settings(issuer, ask_userinfo=True, **sure)}
-    browser = Browser(house(BrowserLogin(clock), providers))
+    plain = {"plain": settings(near, **sure), "plain afar": settings(afar, **sure)}
+    by_userinfo = {name.replace("plain", "userinfo"): replace(at, ask_userinfo=True) for name, at in plain.items()}
+    browser = Browser(house(BrowserLogin(clock), plain | by_userinfo))
     async with browser.house, browser.outside:
-        yield Stage(provider, providers["plain"], browser, clock, KeyRing(clock))
+        yield Stage(provider, plain["plain"], plain["plain afar"], browser, clock, KeyRing(clock))
 
 
+@pytest.mark.parametrize("afar", [False, True], ids=["near", "afar"])
 @pytest.mark.parametrize("mode", EVERY_MODE)
-async def test_who_tells_the_truth_is_believed(stage: Stage, mode: str) -> None:
-    assert await stage.let_in(mode, Lie())
+async def test_who_tells_the_truth_is_believed(stage: Stage, mode: str, afar: bool) -> None:
+    assert await stage.let_in(mode, Lie(afar=afar))
 
 
 @pytest.mark.parametrize(("mode", "lie"), CELLS)
@@ -225,7 +244,7 @@ async def test_userinfo_says_nothing_of_the_login(stage: Stage) -> None:
     """It is not signed to us: how fresh and how sure a login is stands in the ID token, or nowhere."""
     stage.provider.wrong = Misbehaviour(claims={"auth_time": None}, userinfo={"sub": "somebody", "pid": NUMBER})
     stage.provider.wrong.userinfo |= {"auth_time": int(time.time()), "acr": "high", "sid": "of-another"}
-    client = StrictClient(stage.at, LoginAttempts(stage.clock), stage.clock)
+    client = StrictClient(stage.near, LoginAttempts(stage.clock), stage.clock)
     told: Any = {"access_token": "opaque", "token_type": "Bearer"}
     claims = await client._with_userinfo(told, {"sub": "somebody"})
     assert claims == {"sub": "somebody", "pid": NUMBER}
