@@ -2,19 +2,24 @@
 
 from collections import OrderedDict
 from datetime import timedelta
+from typing import Any
 
 import httpx2
-from joserfc.jwk import KeySet, OctKey
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry, Key, KeySet, OctKey
 
 from domain.ports import Clock
 from integrations.oidc.discovery import discover
 from integrations.oidc.kept import IdentityProviderUnavailable, Kept
 from integrations.oidc.provider import OidcSettings
 
-__all__ = ["IdentityProviderUnavailable", "KeyRing", "ProviderKeys"]
+__all__ = ["IdentityProviderUnavailable", "KeyRing", "ProviderKeys", "usable_keys"]
 
 ASK_AGAIN_AFTER = timedelta(seconds=30)
 """Without this limit, tokens with invented key ids would turn us against the provider."""
+
+NOT_UNDERSTOOD = (JoseError, KeyError, TypeError, ValueError)
+"""What joserfc raises for keys that it does not know, and for what is none."""
 
 
 class ProviderKeys:
@@ -35,7 +40,7 @@ class ProviderKeys:
         metadata = await discover(self._settings, http)
         answer = await http.get(str(metadata["jwks_uri"]))
         answer.raise_for_status()
-        return _asymmetric_keys(answer.json())
+        return usable_keys(answer.json())
 
 
 class KeyRing:
@@ -60,9 +65,22 @@ def _holds(keys: KeySet, kid: str | None) -> bool:
     return kid is None or any(key.kid == kid for key in keys)
 
 
-def _asymmetric_keys(document: object) -> KeySet:
-    """A shared secret has no place in a public document, so such keys are left out."""
-    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
-        raise ValueError("not a key set")
-    keys = KeySet.import_key_set({"keys": document["keys"]})
-    return KeySet([key for key in keys if not isinstance(key, OctKey)])
+def usable_keys(document: object) -> KeySet:
+    """The keys to check signatures by. One that is not understood is ignored, as RFC 7517, section 5, asks.
+
+    Raises ValueError where none is left.
+    """
+    told = document.get("keys") if isinstance(document, dict) else None
+    keys = [key for each in told if (key := _understood(each))] if isinstance(told, list) else []
+    if not keys:
+        raise ValueError("no usable key")
+    return KeySet(keys)
+
+
+def _understood(told: Any) -> Key | None:
+    """A shared secret has no place in a public document, so such a key is none."""
+    try:
+        key = JWKRegistry.import_key(told)
+    except NOT_UNDERSTOOD:
+        return None
+    return None if isinstance(key, OctKey) else key

@@ -20,7 +20,8 @@ from domain.ports import Clock
 from integrations.oidc.attempts import LoginAttempts
 from integrations.oidc.claims import has_national_id
 from integrations.oidc.discovery import discover
-from integrations.oidc.kept import Kept
+from integrations.oidc.kept import IdentityProviderUnavailable, Kept
+from integrations.oidc.keys import usable_keys
 from integrations.oidc.provider import OidcSettings
 
 LEEWAY_SECONDS = 60
@@ -71,6 +72,17 @@ class StrictClient(StarletteOAuth2App):
     async def _discover(self, http: httpx2.AsyncClient) -> dict[str, Any]:
         found = await discover(self._settings, http)
         return {**found, "id_token_signing_alg_values_supported": list(self._settings.algorithms)}
+
+    async def fetch_jwk_set(self, force: bool = False) -> dict[str, Any]:
+        """Without keys that are not to be used, for a single one of which Authlib would refuse all.
+
+        Raises `httpx2.HTTPError` or `IdentityProviderUnavailable`.
+        """
+        try:
+            return dict(usable_keys(await super().fetch_jwk_set(force)).as_dict())
+        except ValueError:
+            self.server_metadata.pop("jwks", None)  # or the next login would not ask for them
+            raise IdentityProviderUnavailable("no usable key") from None
 
     async def authorize_access_token(self, request: Request, *, max_age: int | None = None) -> dict[str, Any]:
         """Trades the code for tokens; `userinfo` holds the verified claims. `max_age` is in seconds.

@@ -49,6 +49,7 @@ class Misbehaviour:
     token_status: int = 200
     token: Claims = field(default_factory=dict)
     userinfo: Claims = field(default_factory=dict)
+    keys: Callable[[list[Claims]], Any] = lambda published: published
 
 
 class HostileProvider:
@@ -82,7 +83,8 @@ class HostileProvider:
 
     async def jwks(self, request: Request) -> Response:
         secret = OctKey.import_key("a shared secret in a public place", {"kid": "k0"})
-        return JSONResponse({"keys": [secret.as_dict(private=True), self.key.as_dict(private=False)]})
+        published = [secret.as_dict(private=True), self.key.as_dict(private=False)]
+        return JSONResponse({"keys": self.wrong.keys(published)})
 
     async def authorize(self, request: Request) -> Response:
         self.asked = dict(request.query_params)

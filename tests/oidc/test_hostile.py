@@ -14,6 +14,7 @@ from joserfc.jwk import ECKey
 
 from integrations.oidc.attempts import LoginAttempts
 from integrations.oidc.bearer import BearerTokens, IdentityProviderUnavailable, TokenRefused
+from integrations.oidc.kept import REST
 from integrations.oidc.keys import ASK_AGAIN_AFTER, KeyRing
 from integrations.oidc.login import BrowserLogin
 from integrations.oidc.logout import EVENT, LogoutTokens
@@ -46,6 +47,7 @@ class Lie:
     discovery: Claims = field(default_factory=dict)
     token: Claims = field(default_factory=dict)
     userinfo: Claims = field(default_factory=dict)
+    keys: Callable[[list[Claims]], Any] = lambda published: published
     afar: bool = False
     modes: tuple[str, ...] = EVERY_MODE
 
@@ -108,6 +110,26 @@ LIES = {
 }
 CELLS = [pytest.param(mode, lie, id=f"{mode}-{lie}") for lie, told in LIES.items() for mode in told.modes]
 
+A_POINT = ECKey.generate_key("P-256").as_dict(private=False)
+NOT_UNDERSTOOD: dict[str, Any] = {
+    "a curve nobody knows": {**A_POINT, "crv": "brainpoolP256r1", "use": "enc"},
+    "a point beside its curve": {**A_POINT, "y": A_POINT["x"]},
+    "no modulus": {"kty": "RSA", "e": "AQAB"},
+    "an exponent of one": {"kty": "RSA", "e": "AQ", "n": A_POINT["x"]},
+    "a use and operations that nobody knows": {**A_POINT, "use": ["sig"], "key_ops": ["verify"]},
+    "an unknown kind": {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"},
+    "no kind": {"kid": "k"},
+    "a kind that is no text": {"kty": ["EC"]},
+    "a kid that is no text": {**A_POINT, "kid": 7},
+    "no object": "key",
+}
+NO_KEYS: dict[str, Callable[[list[Claims]], Any]] = {
+    "a shared secret alone": lambda published: published[:1],
+    "none that is understood": lambda _: list(NOT_UNDERSTOOD.values()),
+    "none": lambda _: [],
+    "no list": lambda _: "keys",
+}
+
 
 @dataclass
 class Stage:
@@ -121,23 +143,26 @@ class Stage:
     keys: KeyRing
 
     async def let_in(self, mode: str, lie: Lie) -> bool:
+        return await self.answer(mode, lie) == "let in"
+
+    async def answer(self, mode: str, lie: Lie) -> str:
+        """Let in, or why not."""
         near = self.near.issuer
         told = {name: v.format(near=near) if isinstance(v, str) else v for name, v in lie.discovery.items()}
-        if mode in TOKENS:
-            self.provider.wrong = Misbehaviour(discovery=told)
-            return await self._is_believed(mode, lie)
-        userinfo = {"sub": "somebody", "pid": NUMBER, **lie.userinfo}
         sign = lie.sign and (lambda claims: lie.sign(self.provider, claims, "JWT"))  # type: ignore[misc]
-        self.provider.wrong = Misbehaviour(lie.claims, sign, lie.answer, told, 200, lie.token, userinfo)
+        userinfo = {"sub": "somebody", "pid": NUMBER, **lie.userinfo}
+        self.provider.wrong = Misbehaviour(lie.claims, sign, lie.answer, told, 200, lie.token, userinfo, lie.keys)
+        if mode in TOKENS:
+            return await self._answer_to_token(mode, lie)
         began = await self.browser.house.get("/start", params=asked_in(mode, afar=lie.afar))
         if began.status_code == 400:
-            return False
+            return str(began.json()["failed"])
         back = await self.browser.outside.get(began.headers["location"])
         got = await self.browser.come_back(back.headers["location"])
         assert ("name" in got) != ("failed" in got), got
-        return "name" in got
+        return str(got.get("failed", "let in"))
 
-    async def _is_believed(self, mode: str, lie: Lie) -> bool:
+    async def _answer_to_token(self, mode: str, lie: Lie) -> str:
         at = self.afar if lie.afar else self.near
         claims = {name: v for name, v in {**_claims(mode, at.issuer), **lie.claims}.items() if v is not None}
         typ = TYPES[mode]
@@ -147,9 +172,11 @@ class Stage:
             BearerTokens(clock, keys).identity if mode == "bearer" else LogoutTokens(clock, keys).read
         )
         try:
-            return bool(await read(token, [at]))
-        except (TokenRefused, IdentityProviderUnavailable):
-            return False
+            return "let in" if await read(token, [at]) else "nobody"
+        except TokenRefused:
+            return "NOT_BELIEVED"
+        except IdentityProviderUnavailable:
+            return "PROVIDER_UNAVAILABLE"
 
 
 def _claims(mode: str, issuer: str) -> Claims:
@@ -203,6 +230,20 @@ async def test_a_new_key_is_believed_after_a_rotation(stage: Stage, mode: str) -
     assert await stage.let_in(mode, Lie())
     stage.provider.rotate()
     stage.clock.ahead = ASK_AGAIN_AFTER + timedelta(seconds=1)
+    assert await stage.let_in(mode, Lie())
+
+
+@pytest.mark.parametrize("odd", NOT_UNDERSTOOD)
+@pytest.mark.parametrize("mode", EVERY_MODE)
+async def test_a_key_that_is_not_understood_stands_in_no_others_way(stage: Stage, mode: str, odd: str) -> None:
+    assert await stage.let_in(mode, Lie(keys=lambda published: [NOT_UNDERSTOOD[odd], *published]))
+
+
+@pytest.mark.parametrize("left", NO_KEYS)
+@pytest.mark.parametrize("mode", EVERY_MODE)
+async def test_a_provider_without_a_usable_key_is_away_until_it_has_one(stage: Stage, mode: str, left: str) -> None:
+    assert await stage.answer(mode, Lie(keys=NO_KEYS[left])) == "PROVIDER_UNAVAILABLE"
+    stage.clock.ahead = REST + timedelta(seconds=1)
     assert await stage.let_in(mode, Lie())
 
 
