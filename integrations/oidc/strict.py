@@ -160,10 +160,17 @@ def _is_opaque(subject: str, today: date) -> bool:
 
 
 def _id_token_class(access_token: str | None, now_seconds: int) -> type[CodeIDToken]:
-    """Authlib passes the access token for `at_hash` only to its own class, and takes no clock."""
+    """Authlib passes the access token for `at_hash` only to its own class, and takes no clock.
+
+    Of EdDSA with a key on Ed25519 it knows the hash (SHA-512), but not by the newer name of RFC 9864.
+    """
 
     class IdTokenNow(CodeIDToken):
+        header: dict[str, Any]
+
         def validate(self, now: int | None = None, leeway: int = 0) -> None:
+            if self.header["alg"] == "Ed25519":
+                self.header = {**self.header, "alg": "EdDSA"}
             self.params["access_token"] = access_token
             super().validate(now_seconds, leeway)
 

@@ -1,5 +1,7 @@
 """Every lie of a hostile provider, in every way in which it can be told: each is one cell of a table."""
 
+import base64
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -10,7 +12,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 from joserfc import jwt
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from integrations.oidc.attempts import LoginAttempts
 from integrations.oidc.bearer import BearerTokens, IdentityProviderUnavailable, TokenRefused
@@ -18,7 +20,7 @@ from integrations.oidc.kept import REST
 from integrations.oidc.keys import ASK_AGAIN_AFTER, KeyRing
 from integrations.oidc.login import BrowserLogin
 from integrations.oidc.logout import EVENT, LogoutTokens
-from integrations.oidc.provider import OidcSettings
+from integrations.oidc.provider import ALGORITHMS, OidcSettings
 from integrations.oidc.strict import StrictClient
 from tests.oidc.hostile import Claims, HostileProvider, Misbehaviour, signed_with_the_public_key, unsigned
 from tests.oidc.serving import MovableClock, served, served_afar
@@ -129,6 +131,26 @@ NO_KEYS: dict[str, Callable[[list[Claims]], Any]] = {
     "none": lambda _: [],
     "no list": lambda _: "keys",
 }
+
+SIGNERS: dict[str, tuple[Any, Any]] = {
+    "ES256": (ECKey.generate_key("P-256", {"kid": "EC"}), hashlib.sha256),
+    "RS256": (RSAKey.generate_key(2048, {"kid": "RSA"}), hashlib.sha256),
+    "PS256": (RSAKey.generate_key(2048, {"kid": "PSS"}), hashlib.sha256),
+    "EdDSA": (OKPKey.generate_key("Ed25519", {"kid": "Ed"}), hashlib.sha512),
+    "Ed25519": (OKPKey.generate_key("Ed25519", {"kid": "Ed25519"}), hashlib.sha512),
+}
+"""A key for each algorithm, and what it hashes with; `at_hash` is made with the same (OpenID Connect Core 3.1.3.6)."""
+
+
+def signed_by(algorithm: str, at_hash: str | None = None) -> Lie:
+    """No lie, where `at_hash` is none."""
+    key, _ = SIGNERS[algorithm]
+
+    def sign(_: HostileProvider, claims: Claims, typ: str) -> str:
+        told = {**claims, "at_hash": at_hash} if at_hash else claims
+        return jwt.encode({"alg": algorithm, "typ": typ, "kid": key.kid}, told, key, [algorithm])
+
+    return Lie(sign=sign, keys=lambda published: [*published, key.as_dict(private=False)])
 
 
 @dataclass
@@ -245,6 +267,21 @@ async def test_a_provider_without_a_usable_key_is_away_until_it_has_one(stage: S
     assert await stage.answer(mode, Lie(keys=NO_KEYS[left])) == "PROVIDER_UNAVAILABLE"
     stage.clock.ahead = REST + timedelta(seconds=1)
     assert await stage.let_in(mode, Lie())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("mode", EVERY_MODE)
+async def test_every_algorithm_is_believed_that_is_accepted(stage: Stage, mode: str, algorithm: str) -> None:
+    assert await stage.let_in(mode, signed_by(algorithm))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("mode", LOGINS)
+async def test_the_access_token_is_bound_by_the_algorithms_own_hash(stage: Stage, mode: str, algorithm: str) -> None:
+    for token, is_right in (("opaque", True), ("another", False)):
+        digest = SIGNERS[algorithm][1](token.encode()).digest()
+        half = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
+        assert await stage.let_in(mode, signed_by(algorithm, half)) is is_right
 
 
 @pytest.mark.parametrize("mode", LOGINS)
