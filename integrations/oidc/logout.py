@@ -53,10 +53,11 @@ class LogoutTokens:
             events={"essential": True},
         )
         expected.validate(dict(claims))
+        if not settings.is_for_nobody_else(claims["aud"]):
+            raise TokenRefused("for others as well")
         if "nonce" in claims:
             raise TokenRefused("an ID token is no logout token")
-        events = claims["events"]
-        if not isinstance(events, dict) or not isinstance(events.get(EVENT), dict):
+        if not _is_logout(claims["events"]):
             raise TokenRefused("another event")
         if claims["exp"] > now + LONGEST:
             raise TokenRefused("good for too long")
@@ -65,6 +66,10 @@ class LogoutTokens:
             raise TokenRefused("about nobody")
         until = datetime.fromtimestamp(claims["exp"], UTC) + timedelta(seconds=LEEWAY_SECONDS)
         return LogoutToken(issuer=settings.issuer, jti=jti, sid=sid, subject=subject, expires_at=until)
+
+
+def _is_logout(events: object) -> bool:
+    return isinstance(events, dict) and isinstance(events.get(EVENT), dict)
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str | None:

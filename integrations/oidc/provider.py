@@ -64,3 +64,9 @@ class OidcSettings:
             raise ValueError("without the scope openid there is no ID token")
         if self.audience == self.client_id:
             raise ValueError("an audience equal to the client id would make ID tokens pass for access tokens")
+
+    def is_for_nobody_else(self, audience: str | list[str]) -> bool:
+        """Whether all whom a token names in `aud` are ours. ID tokens and logout tokens must not be for anybody beside
+        whom we do not trust (OpenID Connect Core 3.1.3.7, step 3)."""
+        told = [audience] if isinstance(audience, str) else audience
+        return set(told) <= {self.client_id, self.audience, *self.app_clients}

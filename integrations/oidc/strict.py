@@ -1,6 +1,6 @@
 """Authlib's OpenID Connect client with its lenient corners closed.
 
-Stock Authlib takes unsigned ID tokens when discovery lists `none`, a foreign audience when `azp` is ours, answers
+Stock Authlib takes unsigned ID tokens when discovery lists `none`, foreign audiences when `azp` is ours, answers
 with another provider's `iss`, answers without an ID token, and any age of login.
 """
 
@@ -103,9 +103,14 @@ class StrictClient(StarletteOAuth2App):
 
     async def parse_id_token(self, token: dict[str, Any], nonce: str, **options: Any) -> Any:
         """Pins issuer and audience, which Authlib drops or softens, and reads the time from our clock."""
+        ours = self._settings
         options["claims_options"] = {
-            "iss": {"essential": True, "value": self._settings.issuer},
-            "aud": {"essential": True, "value": self._settings.client_id},
+            "iss": {"essential": True, "value": ours.issuer},
+            "aud": {
+                "essential": True,
+                "value": ours.client_id,
+                "validate": lambda _, audience: ours.is_for_nobody_else(audience),
+            },
         }
         options["claims_cls"] = _id_token_class(token.get("access_token"), int(self._clock.now().timestamp()))
         return await super().parse_id_token(token, nonce, **options)

@@ -29,6 +29,7 @@ from tests.oidc.test_login import Browser, house, settings
 LOGINS = ("login", "login with UserInfo", "step-up")
 TOKENS = ("bearer", "back-channel logout")
 EVERY_MODE = (*LOGINS, *TOKENS)
+FOR_OUR_CLIENT = (*LOGINS, "back-channel logout")
 NUMBER = "13116900216"
 A_DAY = 86_400
 TYPES = {"bearer": "at+jwt", "back-channel logout": "logout+jwt"}
@@ -76,7 +77,9 @@ LIES = {
     "rubbish": Lie(sign=lambda *_: "rubbish"),
     "foreign aud": Lie(claims={"aud": "somebody-else"}),
     "foreign aud with our azp": Lie(claims={"aud": "somebody-else", "azp": "itb-web"}),
-    "our aud with a foreign azp": Lie(claims={"aud": ["itb-web", "x"], "azp": "x"}, modes=LOGINS),
+    "our aud with a foreign azp": Lie(claims={"aud": "itb-web", "azp": "x"}, modes=LOGINS),
+    "a stranger beside our aud": Lie(claims={"aud": ["itb-web", "x"], "azp": "itb-web"}, modes=FOR_OUR_CLIENT),
+    "our own API beside our aud, without azp": Lie(claims={"aud": ["itb-web", "itb-api"]}, modes=LOGINS),
     "no aud": Lie(claims={"aud": None}),
     "wrong iss": Lie(claims={"iss": "https://evil.example"}),
     "no iss": Lie(claims={"iss": None}),
@@ -228,7 +231,7 @@ async def stage(server: tuple[HostileProvider, str, str]) -> AsyncIterator[Stage
     provider, near, afar = server
     provider.wrong = Misbehaviour()
     clock = MovableClock()
-    sure = {"acr_prefixes": ("high",)}
+    sure = {"acr_prefixes": ("high",), "app_clients": ("itb-app",)}
     plain = {"plain": settings(near, **sure), "plain afar": settings(afar, **sure)}
     by_userinfo = {name.replace("plain", "userinfo"): replace(at, ask_userinfo=True) for name, at in plain.items()}
     browser = Browser(house(BrowserLogin(clock), plain | by_userinfo))
@@ -240,6 +243,12 @@ async def stage(server: tuple[HostileProvider, str, str]) -> AsyncIterator[Stage
 @pytest.mark.parametrize("mode", EVERY_MODE)
 async def test_who_tells_the_truth_is_believed(stage: Stage, mode: str, afar: bool) -> None:
     assert await stage.let_in(mode, Lie(afar=afar))
+
+
+@pytest.mark.parametrize("mode", FOR_OUR_CLIENT)
+async def test_whoever_is_ours_may_stand_beside_us_as_audience(stage: Stage, mode: str) -> None:
+    for audience in (["itb-web"], ["itb-web", "itb-api"], ["itb-app", "itb-web"]):
+        assert await stage.let_in(mode, Lie(claims={"aud": audience, "azp": "itb-web"}))
 
 
 @pytest.mark.parametrize(("mode", "lie"), CELLS)
