@@ -10,6 +10,7 @@ import httpx2
 from joserfc.errors import JoseError
 
 from domain.ports import Clock
+from domain.single_flight import SingleFlight
 from integrations.oidc.discovery import BadDiscovery
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Kept(Generic[T]):
         self._copy: T | None = None
         self._fetched_at = self._ask_again_at = NEVER
         self._failure = ""
-        self._flight: asyncio.Task[None] | None = None
+        self._asking: SingleFlight[None, None] = SingleFlight()
 
     async def get(self, suits: Callable[[T], bool] = lambda _: True) -> T:
         """A copy of the last hour that `suits`, or a new one; the old one while no new one is to be had.
@@ -63,8 +64,8 @@ class Kept(Generic[T]):
         copy = self._younger_than(FRESH_FOR)
         if copy is not None and suits(copy):
             return copy
-        if self._under_way or self._clock.now() >= self._ask_again_at:
-            await self._asked()
+        if self._clock.now() >= self._ask_again_at:  # which stays as it is while somebody asks
+            await self._asking(None, self._ask)
         copy = self._younger_than(self._lasts)
         if copy is None:
             raise IdentityProviderUnavailable(self._failure)
@@ -72,16 +73,6 @@ class Kept(Generic[T]):
 
     def _younger_than(self, age: timedelta) -> T | None:
         return self._copy if self._clock.now() - self._fetched_at < age else None
-
-    @property
-    def _under_way(self) -> bool:
-        return self._flight is not None and not self._flight.done()
-
-    async def _asked(self) -> None:
-        """One request for all who wait; one waiter giving up does not take it from the others."""
-        if self._flight is None or self._flight.done():
-            self._flight = asyncio.create_task(self._ask())
-        await asyncio.shield(self._flight)
 
     async def _ask(self) -> None:
         try:
