@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from starlette.middleware import Middleware
-from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from api.attempt_cookies import AttemptCookies
 from api.auth import cookie_name
 from api.errors import BadInput, Forbidden, RateLimited
 from api.http import refusal
@@ -29,10 +29,6 @@ from domain.usecases import UseCases
 from domain.usecases.sign_in import tenant_of
 
 log = logging.getLogger(__name__)
-
-ATTEMPT_SECONDS = 900
-"""How long a login may take; the attempt's cookie lives as long."""
-
 
 FRESH_SECONDS = 60
 """How old a login at the provider may be, where somebody who is signed in signs in again."""
@@ -73,20 +69,11 @@ class Login:
     signer: Signer
     limits: Limits
     base_url: str
-    secret: str
     https: bool
 
     def route(self) -> BaseRoute:
-        """All under /login. Its signed cookie carries login attempts only, never who is signed in."""
-        attempts = Middleware(
-            SessionMiddleware,
-            secret_key=self.secret,
-            session_cookie=cookie_name(self.https, "login"),
-            max_age=ATTEMPT_SECONDS,
-            same_site="lax",
-            https_only=self.https,
-            path="/",
-        )
+        """All under /login. Its signed cookies carry login attempts only, never who is signed in."""
+        attempts = Middleware(AttemptCookies, signer=self.signer, https=self.https)
         finish = limited(self.finish, self.limits.login_comes_back)
         start = limited(self.start, self.limits.login)
         routes = [Route("/callback", finish), Route("/{provider}", start)]

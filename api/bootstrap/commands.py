@@ -83,7 +83,7 @@ def _signing_in(house: House) -> Sequence[BaseRoute]:
         limits=house.limits,
         hear=house.use.hear_logout,
     )
-    login = Login(**shared, attempt=LoginAttempt, secret=house.settings.secret)
+    login = Login(**shared, attempt=LoginAttempt)
     return [*Logout(**shared).routes(), told.route(), login.route()]
 
 

@@ -1,25 +1,28 @@
 """Remembers logins that are under way in a browser, each under its own state, so that several tabs can log in.
 
-They travel in the browser's signed cookie, which holds about 4 KB: the oldest make room for a new one.
+Whoever serves the request keeps each in a cookie of its own, signed, where it may take about 4 KB.
 """
 
 import json
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 from authlib.integrations.starlette_client import StarletteIntegration
 
 from domain.ports import Clock
 
-PREFIX = "login:"
 LIFETIME = timedelta(minutes=15)
 MOST = 5
 ROOM = 2600
 """Characters of JSON that, signed and in base64, stay below a cookie's 4,096 bytes."""
+ROOM_IN_ALL = 5000
+"""Characters of all attempts: a browser sends their cookies in one line, and proxies take 8 KB of it."""
 
 Session = MutableMapping[str, Any]
+"""Attempts by their states' keys, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,7 @@ class LoginAttempt:
 
 
 class AttemptTooLarge(ValueError):
-    """The attempt alone would not fit into the cookie: the return address is too long."""
+    """The attempt alone would not fit into its cookie: the return address is too long."""
 
 
 class LoginAttempts(StarletteIntegration):
@@ -48,15 +51,11 @@ class LoginAttempts(StarletteIntegration):
     def remember(self, session: Session, state: str, attempt: LoginAttempt, proof: dict[str, Any]) -> None:
         """Keeps the attempt with its proof: nonce, code verifier, redirect address. Raises `AttemptTooLarge`."""
         until = (self._clock.now() + LIFETIME).timestamp()
-        entry = {"until": int(until), "attempt": asdict(attempt), "proof": proof}
-        key = PREFIX + state
-        if _size({key: entry}) > ROOM:
+        entry = {"until": round(until, 3), "attempt": asdict(attempt), "proof": proof}
+        if _size(entry) > ROOM:
             raise AttemptTooLarge("the login attempt does not fit into a cookie")
-        self._forget_expired(session)
-        others = sorted(_attempts(session), key=lambda name: session[name]["until"])
-        while others and (len(others) >= MOST or _size({**session, key: entry}) > ROOM):
-            session.pop(others.pop(0))
-        session[key] = entry
+        self._make_room(session, entry)
+        session[_key(state)] = entry
 
     def attempt(self, session: Session, state: str | None) -> LoginAttempt | None:
         """The live attempt of that state that began in this browser."""
@@ -69,25 +68,28 @@ class LoginAttempts(StarletteIntegration):
 
     async def clear_state_data(self, session: Session | None, state: str | None) -> None:
         if session is not None:
-            session.pop(f"{PREFIX}{state}", None)
+            session.pop(_key(state), None)
 
     def _live(self, session: Session, state: str | None) -> dict[str, Any] | None:
-        entry = session.get(f"{PREFIX}{state}")
-        return entry if entry and not _expired(entry, self._clock.now()) else None
+        entry = session.get(_key(state))
+        return entry if entry and not self._is_over(entry) else None
 
-    def _forget_expired(self, session: Session) -> None:
-        for name in _attempts(session):
-            if _expired(session[name], self._clock.now()):
-                session.pop(name)
+    def _make_room(self, session: Session, entry: dict[str, Any]) -> None:
+        """The oldest go first. Two tabs that begin at once may leave one too many, until the next begins."""
+        for key in [key for key, each in session.items() if self._is_over(each)]:
+            session.pop(key)
+        oldest = sorted(session, key=lambda key: session[key]["until"])
+        while oldest and (len(oldest) >= MOST or _size({**session, "": entry}) > ROOM_IN_ALL):
+            session.pop(oldest.pop(0))
 
-
-def _attempts(session: Session) -> list[str]:
-    return [name for name in session if name.startswith(PREFIX)]
-
-
-def _expired(entry: dict[str, Any], now: datetime) -> bool:
-    return bool(entry["until"] <= now.timestamp())
+    def _is_over(self, entry: dict[str, Any]) -> bool:
+        return bool(entry["until"] <= self._clock.now().timestamp())
 
 
-def _size(session: Session) -> int:
-    return len(json.dumps(dict(session)))
+def _key(state: str | None) -> str:
+    """Names of cookies take few characters, and a state is whatever whoever comes back says."""
+    return sha256((state or "").encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _size(part: dict[str, Any]) -> int:
+    return len(json.dumps(part))
