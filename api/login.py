@@ -51,7 +51,7 @@ class BrowserLogin(Protocol):
     def start(
         self, request: Request, redirect_uri: str, attempt: Any, settings: Any, *, login_hint: str | None = None
     ) -> Awaitable[Response]: ...
-    def begun(self, request: Request) -> Attempt: ...
+    def begun(self, request: Request, provider: str) -> Attempt: ...
     def finish(self, request: Request, attempt: Any, settings: Any) -> Awaitable[tuple[Identity, ProviderLogin]]: ...
 
 
@@ -76,7 +76,7 @@ class Login:
         attempts = Middleware(AttemptCookies, signer=self.signer, https=self.https)
         finish = limited(self.finish, self.limits.login_comes_back)
         start = limited(self.start, self.limits.login)
-        routes = [Route("/callback", finish), Route("/{provider}", start)]
+        routes = [Route("/callback/{provider}", finish), Route("/callback", finish), Route("/{provider}", start)]
         return Mount("/login", routes=routes, middleware=[attempts])
 
     async def start(self, request: Request) -> Response:
@@ -99,15 +99,16 @@ class Login:
             hold_token=request.query_params.get("holdToken"),
             max_age=FRESH_SECONDS if await self._is_signed_in(request, tenant) else None,
         )
-        asked: dict[str, Any] = {"login_hint": request.query_params.get("login_hint")}
+        back, hint = self._back(request, tenant, provider), request.query_params.get("login_hint")
         try:
             settings = self.settings_for(tenant, provider)
-            return await self.browser.start(request, self._back(request, tenant), attempt, settings, **asked)
+            return await self.browser.start(request, back, attempt, settings, login_hint=hint)
         except self.failed as failure:
             return _failed(failure, return_to)
 
-    def _back(self, request: Request, tenant: Tenant) -> str:
-        return f"{reached_under(tenant, request.headers.get('host'), self.base_url)}/login/callback"
+    def _back(self, request: Request, tenant: Tenant, provider: IdentityProvider) -> str:
+        """An address for each provider: whose answer it is can be told by nothing else, where it does not say so."""
+        return f"{reached_under(tenant, request.headers.get('host'), self.base_url)}/login/callback/{provider.id}"
 
     async def _is_signed_in(self, request: Request, tenant: Tenant) -> bool:
         """Who signs in again does so because something asks for a fresh login, or as somebody else."""
@@ -116,9 +117,9 @@ class Login:
 
     async def finish(self, request: Request) -> Response:
         try:
-            attempt = self.browser.begun(request)
-        except self.failed as failure:  # any page can send somebody here, and must not use up their tries
-            return _failed(failure, None)
+            attempt = self.browser.begun(request, request.path_params.get("provider", ""))
+        except self.failed as failure:
+            return await self._came_to_nothing(request, failure, getattr(failure, "attempt", None))
         try:
             tenant = await self.tenants.of(host=request.headers.get("host"), slug=attempt.tenant_id)
             provider = tenant.identity_provider(attempt.provider)
@@ -127,13 +128,18 @@ class Login:
             settings = self.settings_for(tenant, provider)
             identity, login = await self.browser.finish(request, attempt, settings)
         except self.failed as failure:
-            await self.limits.login_failed(request)
-            return _failed(failure, getattr(getattr(failure, "attempt", None), "return_to", None))
+            return await self._came_to_nothing(request, failure, attempt)
         except BadInput as unknown:
             return problem(400, "BAD_USER_INPUT", str(unknown))
         except Forbidden as elsewhere:
             return problem(403, "FORBIDDEN", str(elsewhere))
         return await self._signed_in(request, tenant, identity, login, attempt)
+
+    async def _came_to_nothing(self, request: Request, failure: Exception, attempt: Attempt | None) -> Response:
+        if attempt is None:  # any page can send somebody here, and must not use up their tries
+            return _failed(failure, None)
+        await self.limits.login_failed(request)
+        return _failed(failure, attempt.return_to)
 
     async def _signed_in(
         self, request: Request, tenant: Tenant, identity: Identity, login: ProviderLogin, attempt: Attempt

@@ -62,13 +62,16 @@ class LoginAttempts(StarletteIntegration):
         entry = self._live(session, state)
         return LoginAttempt(**entry["attempt"]) if entry else None
 
+    def forget(self, session: Session, state: str | None) -> None:
+        session.pop(_key(state), None)
+
     async def get_state_data(self, session: Session | None, state: str | None) -> dict[str, Any] | None:
         entry = self._live(session or {}, state)
         return entry["proof"] if entry else None
 
     async def clear_state_data(self, session: Session | None, state: str | None) -> None:
         if session is not None:
-            session.pop(_key(state), None)
+            self.forget(session, state)
 
     def _live(self, session: Session, state: str | None) -> dict[str, Any] | None:
         entry = session.get(_key(state))

@@ -45,6 +45,7 @@ class LoginProblem(StrEnum):
 
     CANCELLED = "CANCELLED"  # the person turned back at the provider
     UNKNOWN_STATE = "UNKNOWN_STATE"  # not begun in this browser, already used, or too long ago
+    MIXED_UP = "MIXED_UP"  # it came back at another provider's address
     PROVIDER_REFUSED = "PROVIDER_REFUSED"  # it answered with an error
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"  # no usable answer within the deadline
     NOT_BELIEVED = "NOT_BELIEVED"  # its answer failed a check
@@ -100,11 +101,19 @@ class BrowserLogin:
             raise LoginFailed(LoginProblem.RETURN_TO_TOO_LONG, attempt=attempt) from error
         return RedirectResponse(began["url"], 302, {"Cache-Control": "no-store"})
 
-    def begun(self, request: Request) -> LoginAttempt:
-        """The attempt that whoever comes back began in this browser. Raises `LoginFailed`."""
-        attempt = self._attempts.attempt(request.session, request.query_params.get("state"))
+    def begun(self, request: Request, provider: str) -> LoginAttempt:
+        """The attempt that whoever comes back, at that provider's address, began in this browser.
+
+        One that began at another provider is used up: a provider may pass our requests on to another, for the code that
+        comes of it to be given to itself (RFC 9700 §4.4). Raises `LoginFailed`.
+        """
+        state = request.query_params.get("state")
+        attempt = self._attempts.attempt(request.session, state)
         if attempt is None:
             raise LoginFailed(LoginProblem.UNKNOWN_STATE)
+        if attempt.provider != provider:
+            self._attempts.forget(request.session, state)
+            raise LoginFailed(LoginProblem.MIXED_UP, attempt=attempt)
         return attempt
 
     async def finish(
@@ -125,7 +134,7 @@ class BrowserLogin:
         except UNBELIEVABLE as error:
             raise LoginFailed(_problem(error), _detail(error), attempt) from error
         finally:
-            await self._attempts.clear_state_data(request.session, state)
+            self._attempts.forget(request.session, state)
 
     async def ending(self, settings: OidcSettings, login: ProviderLogin, back_to: str, state: str) -> Ending | None:
         """How to end the login at its provider as well (OpenID Connect RP-Initiated Logout 1.0).

@@ -231,7 +231,7 @@ async def test_every_answer_tells_browsers_to_guess_frame_and_refer_nothing(clie
     for answer in (
         await ask(client, **BY_SCRIPT),
         await ask(client, **BY_SCRIPT, Accept=EVENTS),
-        await client.http.get("/login/callback?state=x"),
+        await client.http.get("/login/callback/bankid-no?state=x"),
         await client.http.get(f"/login/bankid-no?returnTo={HOME}"),
         await client.http.get("/nothing"),
     ):

@@ -249,11 +249,11 @@ async def test_whoever_turns_back_comes_home_with_a_word_for_the_frontend(
     async with house(town, sqlite_filled_url) as (client, _):
         answered = query_of(await begin(client, "kari", to=to))
         turned = {"error": "access_denied", "state": answered["state"], "iss": answered["iss"]}
-        answer = await client.http.get("/login/callback", params=turned)
+        answer = await client.http.get("/login/callback/bankid-no", params=turned)
         assert (answer.status_code, answer.headers["location"]) == (303, back)
         assert "sid" not in client.http.cookies
         used = {"code": answered["code"], "state": answered["state"], "iss": answered["iss"]}
-        assert (await client.http.get("/login/callback", params=used)).status_code == 400
+        assert (await client.http.get("/login/callback/bankid-no", params=used)).status_code == 400
         assert await name_of(client) is None
 
 

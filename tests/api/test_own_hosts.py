@@ -41,7 +41,7 @@ async def house_at(town: Town, url: str, *hosts: str) -> AsyncIterator[list[Clie
 async def test_a_browser_signs_in_and_out_at_the_tenants_own_host(town: Town, sqlite_filled_url: str) -> None:
     async with house_at(town, sqlite_filled_url, OWN) as [client]:
         back = await begin(client, "kari")
-        assert back.headers["location"].startswith(f"{OWN}/login/callback?")
+        assert back.headers["location"].startswith(f"{OWN}/login/callback/bankid-no?")
         answer = await client.http.get(back.headers["location"])
         assert (answer.status_code, answer.headers["location"]) == (303, HOME)
         assert await name_of(client) == "Kari Testesen"
@@ -64,7 +64,7 @@ async def test_at_a_host_that_is_nobodys_a_browser_signs_in_under_the_public_url
     async with house_at(town, sqlite_filled_url, PUBLIC) as [client]:
         client.http.headers["X-Tenant"] = OTHER
         back = await begin(client, "kari")
-        assert back.headers["location"].startswith(f"{PUBLIC}/login/callback?")
+        assert back.headers["location"].startswith(f"{PUBLIC}/login/callback/bankid-no?")
         await client.http.get(back.headers["location"])
         assert await name_of(client) == "Kari Testesen"
 

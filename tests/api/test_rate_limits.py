@@ -239,7 +239,7 @@ async def start(client: Client, address: str = "10.0.0.1", query: str = f"return
 
 
 async def fail(client: Client, state: str, address: str = "10.0.0.1") -> int:
-    back = f"/login/callback?state={state}&error=access_denied"
+    back = f"/login/callback/bankid-no?state={state}&error=access_denied"
     return (await client.http.get(back, headers={"X-Forwarded-For": address})).status_code
 
 

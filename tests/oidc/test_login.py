@@ -48,13 +48,13 @@ def house(login: BrowserLogin, providers: dict[str, OidcSettings]) -> Starlette:
         try:
             hint = asked.get("who", "kari")
             at = providers[attempt.provider]
-            return await login.start(request, f"{HOUSE}/callback", attempt, at, login_hint=hint)
+            return await login.start(request, f"{HOUSE}/callback/{attempt.provider}", attempt, at, login_hint=hint)
         except LoginFailed as failed:
             return JSONResponse({"failed": failed.reason}, 400)
 
     async def callback(request: Request) -> Response:
         try:
-            attempt = login.begun(request)
+            attempt = login.begun(request, request.path_params["provider"])
             identity, _ = await login.finish(request, attempt, providers[attempt.provider])
         except LoginFailed as failed:
             known = failed.attempt.return_to if failed.attempt else None
@@ -64,7 +64,7 @@ def house(login: BrowserLogin, providers: dict[str, OidcSettings]) -> Starlette:
         return JSONResponse({**who, "return_to": attempt.return_to, "hold": attempt.hold_token})
 
     attempts = Middleware(AttemptCookies, signer=Signer(b"test"), https=False)
-    return Starlette(routes=[Route("/start", start), Route("/callback", callback)], middleware=[attempts])
+    return Starlette(routes=[Route("/start", start), Route("/callback/{provider}", callback)], middleware=[attempts])
 
 
 class Browser:
@@ -211,7 +211,7 @@ async def test_codes_swapped_between_two_tabs_are_refused(browser: Browser) -> N
 
 async def test_a_code_spent_elsewhere_is_refused(browser: Browser, issuer: str) -> None:
     back = httpx2.URL(await browser.to_the_provider())
-    form = {"grant_type": "authorization_code", "code": back.params["code"], "redirect_uri": f"{HOUSE}/callback"}
+    form = {"grant_type": "authorization_code", "code": back.params["code"], "redirect_uri": f"{HOUSE}/callback/honest"}
     stolen = await browser.outside.post(f"{issuer}/token", data=form, auth=("itb-web", SECRET))
     assert stolen.json()["error"] == "invalid_grant"
     assert (await browser.come_back(str(back)))["failed"] == "PROVIDER_REFUSED"

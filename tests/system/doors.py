@@ -54,7 +54,7 @@ DOORS: dict[str, tuple[Knock, int]] = {
     "a body that is no JSON": (lambda http: http.post("/graphql", content=TEXT.encode(), headers=_JSON), 400),
     "a login that failed": (
         lambda http: http.get(
-            f"/login/callback?error=access_denied&error_description={quote(TEXT)}&state={quote(TEXT)}"
+            f"/login/callback/bankid-no?error=access_denied&error_description={quote(TEXT)}&state={quote(TEXT)}"
         ),
         400,
     ),

@@ -15,7 +15,7 @@ const clients = [
     ...shared,
     client_id: 'itb-web',
     client_secret: 'demo-only-not-a-secret',
-    redirect_uris: [`${house}/login/callback`],
+    redirect_uris: ['bankid-no', 'bankid-se', 'vipps'].map((provider) => `${house}/login/callback/${provider}`),
     post_logout_redirect_uris: [`${house}/logout/done`],
     backchannel_logout_uri: `${house}/logout/backchannel/nordhelse`,
     backchannel_logout_session_required: true,
