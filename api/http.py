@@ -214,11 +214,11 @@ def _limited(receive: Receive) -> Receive:
     return limited
 
 
-def refusal(refused: CodedError, request_id: str) -> Response:
-    """Of a request that nothing was executed of."""
+def refusal(refused: CodedError, request_id: str, status: int | None = None) -> Response:
+    """Of a request that nothing was executed of; by another `status` than its code's, where one says more."""
     given = {name: value for name, value in (refused.extensions or {}).items() if name != "code"}
-    response = _problem(STATUS.get(refused.code, 400), refused.code, refused.message, request_id, **given)
-    response.headers.update(_when(refused))
+    response = _problem(status or STATUS.get(refused.code, 400), refused.code, refused.message, request_id, **given)
+    response.headers.update({"X-Request-Id": request_id, **_when(refused)})
     return response
 
 

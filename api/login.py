@@ -1,7 +1,7 @@
 """Sign a browser in: to the identity provider and back, with the held time kept."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from api.attempt_cookies import AttemptCookies
@@ -18,6 +18,7 @@ from api.errors import BadInput, Forbidden, RateLimited
 from api.http import refusal
 from api.languages import wanted_languages
 from api.limits import Limits
+from api.messages import message
 from api.return_to import return_to_allowed
 from api.signing import Signer, Tampered
 from api.tenants import TenantDirectory, reached_under
@@ -82,16 +83,14 @@ class Login:
     async def start(self, request: Request) -> Response:
         try:
             tenant = await self.tenants.of(host=request.headers.get("host"), slug=request.query_params.get("tenant"))
-        except BadInput as unknown:
-            return problem(400, "BAD_USER_INPUT", str(unknown))
-        except Forbidden as elsewhere:
-            return problem(403, "FORBIDDEN", str(elsewhere))
+        except (BadInput, Forbidden) as refused:
+            return refusal(refused, uuid4().hex)
         provider = tenant.identity_provider(request.path_params["provider"])
         if provider is None:
-            return problem(404, "BAD_USER_INPUT", "There is no such way to sign in.")
+            return refusal(BadInput("There is no such way to sign in."), uuid4().hex, 404)
         return_to = request.query_params.get("returnTo", "")
         if not return_to_allowed(tenant, return_to):
-            return problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")
+            return refusal(BadInput("returnTo is not among this tenant's addresses."), uuid4().hex)
         attempt = self.attempt(
             provider=provider.id,
             tenant_id=tenant.slug,
@@ -129,17 +128,24 @@ class Login:
             identity, login = await self.browser.finish(request, attempt, settings)
         except self.failed as failure:
             return await self._came_to_nothing(request, failure, attempt)
-        except BadInput as unknown:
-            return problem(400, "BAD_USER_INPUT", str(unknown))
-        except Forbidden as elsewhere:
-            return problem(403, "FORBIDDEN", str(elsewhere))
+        except (BadInput, Forbidden) as refused:
+            return refusal(refused, uuid4().hex)
         return await self._signed_in(request, tenant, identity, login, attempt)
 
     async def _came_to_nothing(self, request: Request, failure: Exception, attempt: Attempt | None) -> Response:
         if attempt is None:  # any page can send somebody here, and must not use up their tries
-            return _failed(failure, None)
+            home = await self._home(request)
+            return _failed(failure, home) if home else _astray(failure, request)
         await self.limits.login_failed(request)
         return _failed(failure, attempt.return_to)
+
+    async def _home(self, request: Request) -> str | None:
+        """The first page of whose host it is. What a tenant's addresses may begin with need not be one itself."""
+        try:
+            tenant = await self.tenants.of(host=request.headers.get("host"), slug=None)
+        except BadInput:
+            return None
+        return next((each for each in tenant.return_to if return_to_allowed(tenant, each)), None)
 
     async def _signed_in(
         self, request: Request, tenant: Tenant, identity: Identity, login: ProviderLogin, attempt: Attempt
@@ -179,9 +185,8 @@ def limited(
     """Asks `take` first, which may raise `RateLimited`."""
 
     async def limited(request: Request) -> Response:
-        languages = wanted_languages(request.headers.get("accept-language"), LANGUAGES, LANGUAGES[0])
         try:
-            await take(request, languages)
+            await take(request, _languages(request))
         except RateLimited as refused:
             return refusal(refused, uuid4().hex)
         return await handle(request)
@@ -189,18 +194,24 @@ def limited(
     return limited
 
 
-def _failed(failure: Exception, return_to: str | None) -> Response:
-    """Back to where the person came from, with a word for the frontend; else a plain answer."""
-    log.info("login failed: %s", getattr(failure, "reason", type(failure).__name__))
-    if not return_to:
-        return problem(400, "UNAUTHENTICATED", "The login did not succeed. Please start again.")
+def _failed(failure: Exception, return_to: str) -> Response:
+    """Back to where the person came from, with a word for the frontend."""
+    _note(failure)
     address, hash, fragment = return_to.partition("#")
     mark = "&" if "?" in address else "?"
     return RedirectResponse(address + mark + urlencode({"login": "failed"}) + hash + fragment, status_code=303)
 
 
-def problem(status: int, code: str, message: str) -> Response:
-    """A coded answer outside GraphQL, in the same shape."""
-    extensions = {"code": code, "requestId": uuid4().hex}
-    body: Mapping[str, Any] = {"errors": [{"message": message, "extensions": extensions}]}
-    return JSONResponse(body, status_code=status)
+def _astray(failure: Exception, request: Request) -> Response:
+    """For a person of whom nothing is known but that they came back."""
+    _note(failure)
+    words = message("LOGIN_ASTRAY", _languages(request))
+    return PlainTextResponse(f"{words}\n", 400, {"Cache-Control": "no-store"})
+
+
+def _note(failure: Exception) -> None:
+    log.info("login failed: %s", getattr(failure, "reason", type(failure).__name__))
+
+
+def _languages(request: Request) -> Sequence[str]:
+    return wanted_languages(request.headers.get("accept-language"), LANGUAGES, LANGUAGES[0])

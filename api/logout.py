@@ -19,7 +19,7 @@ from api.errors import BadInput, Forbidden, RateLimited
 from api.http import refusal
 from api.languages import wanted_languages
 from api.limits import Limits
-from api.login import limited, problem
+from api.login import limited
 from api.return_to import return_to_allowed
 from api.signing import Signer, Tampered
 from api.tenants import TenantDirectory, reached_under
@@ -78,18 +78,16 @@ class Logout:
 
     async def leave(self, request: Request) -> Response:
         if is_cross_site(request.headers):
-            return problem(403, "FORBIDDEN", "Another site may not sign anybody out.")
+            return refusal(Forbidden("Another site may not sign anybody out."), uuid4().hex)
         return_to, secret = request.query_params.get("returnTo", ""), request.cookies.get(cookie_name(self.https))
         own = await self._signed_in_at(secret)
         named = request.query_params.get("tenant") or (own.slug if own else None)
         try:
             tenant = await self.tenants.of(host=request.headers.get("host"), slug=named)
-        except BadInput as unknown:
-            return problem(400, "BAD_USER_INPUT", str(unknown))
-        except Forbidden as elsewhere:
-            return problem(403, "FORBIDDEN", str(elsewhere))
+        except (BadInput, Forbidden) as refused:
+            return refusal(refused, uuid4().hex)
         if not return_to_allowed(tenant, return_to):
-            return problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")
+            return refusal(BadInput("returnTo is not among this tenant's addresses."), uuid4().hex)
         try:
             await self.limits.operation(request, tenant.id, viewer=secret, languages=_languages(request, tenant))
         except RateLimited as refused:
@@ -126,9 +124,9 @@ class Logout:
             slug, return_to = json.loads(self.signer.open("logout", request.query_params.get("state", "")))
             tenant = await self.tenants.of(host=None, slug=slug)
         except (Tampered, ValueError, BadInput):
-            return problem(400, "BAD_USER_INPUT", "Nobody was signing out with this address.")
+            return refusal(BadInput("Nobody was signing out with this address."), uuid4().hex)
         if not return_to_allowed(tenant, return_to):  # no longer
-            return problem(400, "BAD_USER_INPUT", "returnTo is not among this tenant's addresses.")
+            return refusal(BadInput("returnTo is not among this tenant's addresses."), uuid4().hex)
         return RedirectResponse(return_to, 303, NO_STORE)
 
 

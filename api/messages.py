@@ -212,6 +212,11 @@ TOP_LEVEL: Mapping[str, Texts] = {
     "STEP_UP_REQUIRED": _said(
         "Logg inn på nytt for å fortsette.", "Logga in igen för att fortsätta.", "Sign in again to go on."
     ),
+    "LOGIN_ASTRAY": _said(
+        "Du ble ikke logget inn. Gå tilbake til siden du kom fra, og prøv igjen.",
+        "Inloggningen lyckades inte. Gå tillbaka till sidan du kom från och försök igen.",
+        "You were not signed in. Go back to the page you came from and try again.",
+    ),
     "OPERATION_TOO_COMPLEX": _said(
         "Det ble spurt om for mye på en gang.",
         "För mycket efterfrågades på en gång.",

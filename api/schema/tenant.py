@@ -113,7 +113,9 @@ class IdentityProvider:
 
     @strawberry.field(
         description="Where to send the browser to sign in. It comes back to `returnTo`, signed in, or with "
-        "`login=failed` in the query."
+        "`login=failed` in the query. A login that is not known any more, such as one of more than 15 minutes ago, "
+        "comes back so to the first address that the tenant has listed, or, under a host that is not the tenant's own, "
+        "ends at a plain page that says so."
     )
     def login_url(
         self,

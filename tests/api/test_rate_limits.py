@@ -265,7 +265,7 @@ async def test_where_many_logins_fail_none_begins_or_ends(town: Town, sqlite_fil
 async def test_a_page_elsewhere_uses_up_nobodys_tries(town: Town, sqlite_filled_url: str) -> None:
     """It may send a browser to the callback as often as it likes, with a state that was never begun there."""
     async with limited(town, sqlite_filled_url, failed_logins_per_address=3) as client:
-        assert [await fail(client, "made-up") for _ in range(5)] == [400] * 5
+        assert [await fail(client, "made-up") for _ in range(5)] == [303] * 5
         assert (await start(client)).status_code == 302
 
 

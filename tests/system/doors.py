@@ -56,7 +56,7 @@ DOORS: dict[str, tuple[Knock, int]] = {
         lambda http: http.get(
             f"/login/callback/bankid-no?error=access_denied&error_description={quote(TEXT)}&state={quote(TEXT)}"
         ),
-        400,
+        303,
     ),
     "an unknown provider": (lambda http: http.get(f"/login/{NIN}?returnTo={quote(TEXT)}"), 404),
     "a foreign page to go back to": (
