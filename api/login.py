@@ -27,7 +27,7 @@ from domain.patient import Identity, ProviderLogin
 from domain.tenant import IdentityProvider, Tenant
 from domain.text import LANGUAGES
 from domain.usecases import UseCases
-from domain.usecases.sign_in import tenant_of
+from domain.usecases.sign_in import SignedOut, tenant_of
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class Attempt(Protocol):
     def return_to(self) -> str: ...
     @property
     def hold_token(self) -> str | None: ...
+    @property
+    def max_age(self) -> int | None: ...
 
 
 class BrowserLogin(Protocol):
@@ -98,12 +100,17 @@ class Login:
             hold_token=request.query_params.get("holdToken"),
             max_age=FRESH_SECONDS if await self._is_signed_in(request, tenant) else None,
         )
-        back, hint = self._back(request, tenant, provider), request.query_params.get("login_hint")
+        return await self._begin(request, tenant, provider, attempt, request.query_params.get("login_hint"))
+
+    async def _begin(
+        self, request: Request, tenant: Tenant, provider: IdentityProvider, attempt: Any, hint: str | None = None
+    ) -> Response:
+        back = self._back(request, tenant, provider)
         try:
             settings = self.settings_for(tenant, provider)
             return await self.browser.start(request, back, attempt, settings, login_hint=hint)
         except self.failed as failure:
-            return _failed(failure, return_to)
+            return _failed(failure, attempt.return_to)
 
     def _back(self, request: Request, tenant: Tenant, provider: IdentityProvider) -> str:
         """An address for each provider: whose answer it is can be told by nothing else, where it does not say so."""
@@ -130,7 +137,26 @@ class Login:
             return await self._came_to_nothing(request, failure, attempt)
         except (BadInput, Forbidden) as refused:
             return refusal(refused, uuid4().hex)
-        return await self._signed_in(request, tenant, identity, login, attempt)
+        try:
+            return await self._signed_in(request, tenant, identity, login, attempt)
+        except SignedOut as over:
+            return await self._ask_again(request, tenant, provider, attempt, over)
+
+    async def _ask_again(
+        self, request: Request, tenant: Tenant, provider: IdentityProvider, attempt: Attempt, over: SignedOut
+    ) -> Response:
+        """The provider went by what it remembers, which may be whoever has found the computer: it is to ask for a login
+        after the sign-out, once."""
+        if attempt.max_age is not None:
+            return await self._came_to_nothing(request, over, attempt)
+        again = self.attempt(
+            provider=provider.id,
+            tenant_id=attempt.tenant_id,
+            return_to=attempt.return_to,
+            hold_token=attempt.hold_token,
+            max_age=max(1, min(FRESH_SECONDS, int(over.ago.total_seconds()))),
+        )
+        return await self._begin(request, tenant, provider, again)
 
     async def _came_to_nothing(self, request: Request, failure: Exception, attempt: Attempt | None) -> Response:
         if attempt is None:  # any page can send somebody here, and must not use up their tries
@@ -150,10 +176,11 @@ class Login:
     async def _signed_in(
         self, request: Request, tenant: Tenant, identity: Identity, login: ProviderLogin, attempt: Attempt
     ) -> Response:
+        """Raises `SignedOut`."""
         request_id, name = str(uuid4()), cookie_name(self.https)
         former = request.cookies.get(name)
-        await self._end_elsewhere(tenant, former)
         secret, viewer = await self.use.sign_in.open_session(tenant, identity, request_id, login=login, former=former)
+        await self._end_elsewhere(tenant, former)
         if hold_id := self._hold_id(tenant, attempt.hold_token):
             actor = Actor(kind=ActorKind.PATIENT, id=str(viewer.patient.id), request_id=request_id)
             await self.use.renew_hold(tenant, actor, viewer.patient, hold_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from secrets import token_urlsafe
 from urllib.parse import quote, unquote
@@ -18,10 +18,16 @@ IDLE = timedelta(minutes=20)
 ABSOLUTE = timedelta(hours=8)
 TOUCH_EVERY = timedelta(minutes=1)
 """The last sight of a session is written at most once a minute."""
+UNTOLD = datetime.fromtimestamp(0, UTC)
+"""When an identity's login was, where its provider does not tell."""
 
 
 class SignedOut(Exception):
-    """The login that this was given at was ended since, by signing out everywhere."""
+    """The login that this was given at was ended since, by signing out everywhere; `ago`, how long ago that was."""
+
+    def __init__(self, ago: timedelta) -> None:
+        super().__init__(ago)
+        self.ago = ago
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +60,8 @@ class SignIn:
         """
         known = await self.reads.known(tenant.id, identity)
         patient = known or await self._not_erased(tenant, identity, request_id, through)
-        if patient and _is_over(identity, patient.signed_out_at):
-            raise SignedOut
+        if patient:
+            self._check_not_over(identity, patient)
         return _viewer(patient, identity) if patient else None
 
     async def counts_until(self, tenant: Tenant, identity: Identity) -> datetime | None:
@@ -75,19 +81,25 @@ class SignIn:
         login: ProviderLogin | None = None,
         former: str | None = None,
     ) -> tuple[str, Viewer]:
-        """A new session's secret, for the cookie; only its hash is kept. The browser's `former` session here ends."""
-        patient = await self._patient(tenant, identity, request_id)
+        """A new session's secret, for the cookie; only its hash is kept. The browser's `former` session here ends.
+
+        Raises `SignedOut` for a login that the provider remembers from before; then nothing is written. Where it does
+        not tell when the login was, that is now: it was made before our eyes.
+        """
         secret, now = f"{quote(tenant.slug, safe='')}.{self.new_secret()}", self.clock.now()
-        session = Session(
-            tenant_id=tenant.id,
-            id=session_id(secret),
-            patient_id=patient.id,
-            authenticated_at=identity.authenticated_at,
-            created_at=now,
-            last_seen_at=now,
-            expires_at=now + ABSOLUTE,
-        )
         async with self.start_work(tenant.id) as work:
+            patient = await self._queued_for(work, tenant, identity, request_id)
+            if identity.authenticated_at > UNTOLD:
+                self._check_not_over(identity, patient)
+            session = Session(
+                tenant_id=tenant.id,
+                id=session_id(secret),
+                patient_id=patient.id,
+                authenticated_at=identity.authenticated_at,
+                created_at=now,
+                last_seen_at=now,
+                expires_at=now + ABSOLUTE,
+            )
             if former:
                 await work.sessions.end(tenant.id, session_id(former))
             await work.sessions.add(session, login)
@@ -120,6 +132,20 @@ class SignIn:
                 await work.commit()
         expires_at = min(session.expires_at, (now if touch else session.last_seen_at) + IDLE)
         return Viewer(patient=patient, authenticated_at=session.authenticated_at, expires_at=expires_at)
+
+    async def _queued_for(self, work: UnitOfWork, tenant: Tenant, identity: Identity, request_id: str) -> Patient:
+        """As they are once nobody else signs them out or erases them until this work is done: who does so at this
+        moment comes before, and is seen, or after, and ends the session that is being opened."""
+        while True:
+            patient, _ = await self._made_known(work, tenant, identity, request_id)
+            await work.bookings.queue_for_patient(tenant.id, patient.id)
+            if current := await work.patients.get(tenant.id, patient.id):
+                return current
+
+    def _check_not_over(self, identity: Identity, patient: Patient) -> None:
+        """Raises `SignedOut`."""
+        if patient.signed_out_at and _is_over(identity, patient.signed_out_at):
+            raise SignedOut(self.clock.now() - patient.signed_out_at)
 
     async def _patient(self, tenant: Tenant, identity: Identity, request_id: str) -> Patient:
         if known := await self.reads.known(tenant.id, identity):

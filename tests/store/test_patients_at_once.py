@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.audit import Actor, ActorKind
 from domain.catalogue import Seed
-from domain.patient import Patient
+from domain.patient import Identity, Patient
 from domain.usecases.erase_patient import ErasePatient
 from domain.usecases.sign_in import SignedOut, SignIn
+from domain.usecases.sign_out import SignOutEverywhere
 from domain.usecases.update_contact_details import UpdateContactDetails
 from integrations.store.engine import open_engine
 from integrations.store.sealing import Sealing
@@ -168,6 +169,63 @@ async def test_who_signs_in_anew_while_being_erased_has_signed_out_of_all_before
         assert viewer.patient.id != kari.id
         with pytest.raises(SignedOut):
             await sign_in(start).of_token(TENANT, replace(token, email=later.email), "r1")
+
+
+LATER = make_identity(authenticated_at=NOW + timedelta(seconds=1))
+
+
+async def logged_in_before_its_commit(start: StartSqlWork, identity: Identity, ends: Callable[[Any], Any]) -> Any:
+    """A login by the browser that comes at the last moment of what else is done to its patient by such work."""
+    logins = []
+
+    async def log_in() -> None:
+        logins.append(asyncio.create_task(sign_in(start).open_session(TENANT, identity, "r1")))
+        await until_somebody_waits(start._engine)
+
+    await ends(before_its_commit(start, log_in))
+    return await logins[0]
+
+
+async def test_nobody_is_let_in_by_an_older_login_while_signing_out_everywhere(start: StartSqlWork) -> None:
+    kari = await recognise(start)
+
+    async def leave(starting: Any) -> None:
+        await SignOutEverywhere(start_work=starting, clock=Stopped())(TENANT, actor(kari), kari.id)
+
+    with pytest.raises(SignedOut) as over:
+        await logged_in_before_its_commit(start, make_identity(), leave)
+    assert over.value.ago == timedelta()
+    _, viewer = await sign_in(start).open_session(TENANT, LATER, "r1")
+    assert viewer.patient.id == kari.id
+
+
+async def test_what_a_login_opens_while_signing_out_everywhere_is_ended(start: StartSqlWork) -> None:
+    kari, left = await recognise(start), []
+
+    async def leave() -> None:
+        everywhere = SignOutEverywhere(start_work=start, clock=Stopped())
+        left.append(asyncio.create_task(everywhere(TENANT, actor(kari), kari.id)))
+        await until_somebody_waits(start._engine)
+
+    starting = before_its_commit(start, leave)
+    secret, _ = await sign_in(start, starting).open_session(TENANT, make_identity(), "r1")
+    await left[0]
+    assert await sign_in(start).viewer(TENANT, secret) is None
+
+
+async def test_who_logs_in_while_being_erased_is_somebody_new_by_a_later_login_alone(postgres_url: str) -> None:
+    async with on_postgresql(postgres_url) as start:
+        kari = await recognise(start)
+
+        async def leave(starting: Any) -> None:
+            await ErasePatient(start_work=starting, clock=Stopped())(TENANT, actor(kari), kari)
+
+        with pytest.raises(SignedOut):
+            await logged_in_before_its_commit(start, make_identity(), leave)
+        assert await people(start) == []
+        kari = await recognise(start)
+        _, viewer = await logged_in_before_its_commit(start, LATER, leave)
+        assert viewer.patient.id != kari.id
 
 
 FIRST, SECOND = {"subject": "s-1"}, {"subject": "s-2"}
