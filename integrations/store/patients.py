@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from functools import partial
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import Actor, ActorKind, AuditEntry
@@ -18,9 +19,9 @@ from domain.ports import Clock
 from integrations.store.audit import add_audit
 from integrations.store.joining import join
 from integrations.store.patient_rows import NATIONAL_ID, numbered, patient_of, values_of
+from integrations.store.sealing import place
 from integrations.store.tables import PATIENT, PATIENT_IDENTITY
 from integrations.store.tenant_keys import WorkSealing
-from integrations.store.upserts import insert_for
 
 P, I = PATIENT.c, PATIENT_IDENTITY.c  # noqa: E741
 
@@ -65,15 +66,14 @@ class SqlPatients:
         through: ClientKey | None = None,
     ) -> Patient:
         """One person stays one patient, whoever they sign in through; two numbers are never made one patient."""
-        linked, patient = found = await self._found(tenant_id, identity)
+        linked, patient = await self._found(tenant_id, identity)
         if patient and patient == linked == _brought_up_to_date(patient, identity):
             return patient
         note: Note = partial(self._note, request_id=request_id, through=through)
-        linked, patient = await self._locked(tenant_id, identity, found)
+        linked, patient = await self._locked(tenant_id, identity)
         patient = patient or await self._create(_new(tenant_id, new_id, identity))
         if linked is None or linked.id != patient.id:
-            if not await self._link(patient, identity, new_id, relink=linked is not None):
-                return await self.recognise(tenant_id, identity, new_id, request_id, through)
+            await self._link(patient, identity, relink=linked is not None)
             action = "patient.registered" if patient.id == new_id else "patient.sign_in_linked"
             await note(action, patient)
         if linked and linked.id != patient.id:
@@ -138,17 +138,19 @@ class SqlPatients:
         linked = await self._vouched_for(tenant_id, identity)
         return linked, await self._numbered(tenant_id, identity.national_id) or _unless_another(linked, identity)
 
-    async def _locked(self, tenant_id: str, identity: Identity, found: Found) -> Found:
-        """Looks again once nobody else writes to whom was found, in one order for those who find the same two, nor of
-        the number that is told, which may be nobody's yet."""
-        if identity.national_id:
-            await self._lock_number(tenant_id, identity.national_id)
-            found = await self._found(tenant_id, identity)
-        kept: set[UUID] = set()
-        while wanted := {each.id for each in found if each} - kept:
-            rows = select(P.id).where(P.tenant_id == tenant_id, P.id.in_(wanted)).order_by(P.id)
+    async def _locked(self, tenant_id: str, identity: Identity) -> Found:
+        """Looks once nobody else can change the answer. All locks are taken in one order: two logins that find the same
+        two patients would else wait for each other.
+
+        What is told is locked first. From then on no other login links this sign-in or gives anybody this number, and
+        none joins with another who has a number or a sign-in left. So whoever is found may be erased until the rows are
+        locked, but nobody else can come in their place.
+        """
+        await self._lock_told(tenant_id, identity)
+        found = await self._found(tenant_id, identity)
+        if ids := {each.id for each in found if each}:
+            rows = select(P.id).where(P.tenant_id == tenant_id, P.id.in_(ids)).order_by(P.id)
             await self._connection.execute(rows.with_for_update())
-            kept |= wanted
             found = await self._found(tenant_id, identity)
         return found
 
@@ -168,39 +170,32 @@ class SqlPatients:
             tenant_id, select(PATIENT).where(P.tenant_id == tenant_id, P.national_index.in_(indexes))
         )
 
-    async def _lock_number(self, tenant_id: str, number: NationalId) -> None:
-        """By each key that anybody may look it up by: two processes that know different ones meet at what both know.
+    async def _lock_told(self, tenant_id: str, identity: Identity) -> None:
+        """The sign-in, and the number by each key that anybody may look it up by: two processes that know different
+        ones meet at what both know. SQLite has one writer at a time anyway.
 
-        SQLite has one writer at a time anyway.
+        The tenant's keys are asked for first: who makes them is waited for, and must not wait for us.
         """
-        if self._connection.dialect.name == "postgresql":
-            for index in (await self._sealing.keys(tenant_id)).indexes(NATIONAL_ID, numbered(number)):
-                of_number = int.from_bytes(index[:8], "big", signed=True)
-                await self._connection.execute(select(func.pg_advisory_xact_lock(of_number)))
+        if self._connection.dialect.name != "postgresql":
+            return
+        keys, number = await self._sealing.keys(tenant_id), identity.national_id
+        told = keys.indexes(NATIONAL_ID, numbered(number)) if number else []
+        told.append(sha256(place("patient_identity", tenant_id, identity.issuer, identity.subject)).digest())
+        for each in sorted({int.from_bytes(digest[:8], "big", signed=True) for digest in told}):
+            await self._connection.execute(select(func.pg_advisory_xact_lock(each)))
 
     async def _create(self, patient: Patient) -> Patient:
         keys = await self._sealing.keys(patient.tenant_id)
         await self._connection.execute(insert(PATIENT).values(values_of(keys, patient)))
         return patient
 
-    async def _link(self, patient: Patient, identity: Identity, new_id: UUID, *, relink: bool) -> bool:
-        """False where another login has linked the sign-in meanwhile: then that one's patient is to be looked at."""
-        place = {"tenant_id": patient.tenant_id, "issuer": identity.issuer, "subject": identity.subject}
+    async def _link(self, patient: Patient, identity: Identity, *, relink: bool) -> None:
+        sign_in = {"tenant_id": patient.tenant_id, "issuer": identity.issuer, "subject": identity.subject}
         if relink:
-            here = [I[name] == part for name, part in place.items()]
+            here = [I[name] == part for name, part in sign_in.items()]
             await self._connection.execute(update(PATIENT_IDENTITY).where(*here).values(patient_id=patient.id))
-            return True
-        added = await self._connection.execute(
-            insert_for(self._connection, PATIENT_IDENTITY)
-            .values(**place, patient_id=patient.id)
-            .on_conflict_do_nothing(index_elements=list(place))
-            .returning(I.patient_id)
-        )
-        if added.first() is not None:
-            return True
-        if patient.id == new_id:
-            await self._connection.execute(delete(PATIENT).where(P.tenant_id == patient.tenant_id, P.id == new_id))
-        return False
+        else:
+            await self._connection.execute(insert(PATIENT_IDENTITY).values(**sign_in, patient_id=patient.id))
 
     async def _find(self, tenant_id: str, statement: Any) -> Patient | None:
         row = (await self._connection.execute(statement)).first()
