@@ -134,8 +134,9 @@ class SignIn:
         return Viewer(patient=patient, authenticated_at=session.authenticated_at, expires_at=expires_at)
 
     async def _queued_for(self, work: UnitOfWork, tenant: Tenant, identity: Identity, request_id: str) -> Patient:
-        """As they are once nobody else signs them out or erases them until this work is done: who does so at this
-        moment comes before, and is seen, or after, and ends the session that is being opened."""
+        """As they are once nobody else signs them out, erases them or makes them one with another until this work is
+        done: who does so at this moment comes before, and is seen, or after, and ends the session that is being opened.
+        Who is gone by then is looked for again, and begins anew."""
         while True:
             patient, _ = await self._made_known(work, tenant, identity, request_id)
             await work.bookings.queue_for_patient(tenant.id, patient.id)
