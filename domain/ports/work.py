@@ -41,7 +41,10 @@ class Idempotency(Protocol):
     async def remember(
         self, tenant_id: str, scope: str, operation: str, key: str, value: Remembered, now: datetime
     ) -> Remembered | None:
-        """None when the key is new; else what it was first used for. Part of this work: rolled back with it."""
+        """None when the key is new; else what it was first used for. Part of this work: rolled back with it.
+
+        A patient's key comes after the lock of the patient (`Bookings.queue_for_patient`), whose erasure deletes it.
+        """
         ...
 
     async def forget(self, tenant_id: str, now: datetime, limit: int) -> int:

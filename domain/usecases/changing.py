@@ -53,13 +53,13 @@ class Changing:
         self, work: UnitOfWork, tenant: Tenant, patient: Patient, request: ChangeRequest, operation: str
     ) -> tuple[Booking, bool]:
         """The patient's booking, locked, and whether this very request was taken before."""
+        await work.bookings.queue_for_patient(tenant.id, patient.id)
         remembered = Remembered(input_hash=request.input_hash, booking_id=request.booking_id)
         known = await work.idempotency.remember(
             tenant.id, request.scope, operation, request.key, remembered, self.clock.now()
         )
         if known and known.input_hash != request.input_hash:
             raise Refused(IdempotencyKeyReused())
-        await work.bookings.queue_for_patient(tenant.id, patient.id)
         booking = await work.bookings.get(tenant.id, request.booking_id, lock=True)
         if booking is None or booking.patient_id != patient.id or booking.moves_booking_id:
             raise Refused(NotFound(("bookingId",)))

@@ -139,14 +139,14 @@ class ConfirmBooking:
 
     async def _hold(self, work: UnitOfWork, tenant: Tenant, patient: Patient, request: ConfirmRequest) -> Booking:
         """The patient's hold, locked; pressed twice, the second waits here and then sees what became of it."""
+        if not await work.bookings.queue_for_patient(tenant.id, patient.id):
+            raise Refused(NotFound())  # erased by another of their windows meanwhile
         remembered = Remembered(input_hash=request.input_hash, booking_id=request.hold_id)
         known = await work.idempotency.remember(
             tenant.id, request.scope, "confirmBooking", request.key, remembered, self.clock.now()
         )
         if known and known.input_hash != request.input_hash:
             raise Refused(IdempotencyKeyReused())
-        if not await work.bookings.queue_for_patient(tenant.id, patient.id):
-            raise Refused(NotFound())  # erased by another of their windows meanwhile
         hold = await work.bookings.get(tenant.id, request.hold_id, lock=True)
         if hold is None or hold.moves_booking_id or hold.patient_id not in (None, patient.id) or _is_nobodys(hold):
             raise Refused(HoldNotFound())

@@ -40,12 +40,12 @@ class PrepareExport:
         now = self.clock.now()
 
         async def read(work: UnitOfWork) -> DataExport:
+            await work.bookings.queue_for_patient(tenant.id, patient.id)
             wanted = Remembered(input_hash=request.input_hash, booking_id=uuid4())
             operation = "requestDataExport"
             known = await work.idempotency.remember(tenant.id, request.scope, operation, request.key, wanted, now)
             if known and known.input_hash != request.input_hash:
                 raise Refused(IdempotencyKeyReused())
-            await work.bookings.queue_for_patient(tenant.id, patient.id)
             id = (known or wanted).booking_id
             ready = await work.exports.get(tenant.id, id) if known else None
             if ready and ready.expires_at > now:

@@ -60,7 +60,8 @@ class Taken:
 class TakeHold:
     """`most_at_clinic` is how many times of one clinic may be held by nobody in particular at once.
 
-    Locks are taken in one order by all who hold, renew and confirm: the patient, the holds, the key.
+    The patient is locked before anything of theirs by all who hold, renew, confirm, change, take along and erase; then
+    come, here, the holds and then the key.
     """
 
     reads: BookingReads

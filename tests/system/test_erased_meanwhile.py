@@ -10,8 +10,11 @@ import pytest
 
 from domain.audit import EHR
 from domain.booking import Booking, BookingStatus
+from domain.ports import Remembered
 from domain.refusals import Refused
 from domain.rules import RuleValues
+from domain.usecases.confirm_booking import ConfirmRequest
+from domain.usecases.prepare_export import ExportRequest
 from tests.databases import waits_for_a_lock
 from tests.living import Town, until
 from tests.system.test_staff import KARI, Desk, desk, why
@@ -80,3 +83,56 @@ async def test_who_waited_for_the_erasure_finds_nobody(town: Town, postgres_fill
             await asking
         assert why(refused) == ["NOT_FOUND"]
         assert await kept(here, hold) == hold
+
+
+async def confirm_again(here: Desk, scope: str) -> object:
+    request = ConfirmRequest(hold_id=(await shown_to(here)).id, terms_version="", sms=False, **again(scope))
+    return await here.house.use.confirm_booking(here.tenant, KARI, here.patient, request)
+
+
+async def cancel_again(here: Desk, scope: str) -> object:
+    request = replace(here.change(None), **again(scope))
+    return await here.house.use.cancel_booking(here.tenant, KARI, here.patient, request)
+
+
+async def move_again(here: Desk, scope: str) -> object:
+    request = replace(here.change(None, here.times[0]), **again(scope))
+    return await here.house.use.reschedule_booking(here.tenant, KARI, here.patient, request)
+
+
+async def export_again(here: Desk, scope: str) -> object:
+    return await here.house.use.prepare_export(here.tenant, KARI, here.patient, ExportRequest(**again(scope)))
+
+
+def again(scope: str) -> dict[str, str]:
+    return {"scope": scope, "key": "a key that was used before", "input_hash": ""}
+
+
+@pytest.mark.parametrize(
+    ("act", "operation"),
+    [
+        (confirm_again, "confirmBooking"),
+        (cancel_again, "cancelBooking"),
+        (move_again, "rescheduleBooking"),
+        (export_again, "requestDataExport"),
+    ],
+)
+async def test_who_repeats_a_request_and_the_erasure_do_not_wait_for_each_other(
+    town: Town, postgres_filled_url: str, act: Callable[[Desk, str], Awaitable[object]], operation: str
+) -> None:
+    """The erasure holds the patient and wants the key, whose row the request may not hold by then."""
+    async with desk(town, postgres_filled_url, RuleValues()) as here:
+        start, scope = here.house.use.release_hold.start_work, f"itb:{here.patient.id}"
+        async with start(here.tenant.id) as work:
+            first, now = Remembered(input_hash="", booking_id=here.booking.id), datetime.now(UTC)
+            await work.idempotency.remember(here.tenant.id, scope, operation, again(scope)["key"], first, now)
+            await work.commit()
+        async with start(here.tenant.id) as erasing:
+            await erasing.bookings.queue_for_patient(here.tenant.id, here.patient.id)
+            asking = asyncio.create_task(act(here, scope))
+            await until(lambda: waits_for_a_lock(postgres_filled_url))
+            await erasing.traces.erase(here.tenant.id, here.patient.id, datetime.now(UTC))
+            await erasing.commit()
+        with pytest.raises(Refused) as refused:
+            await asking
+        assert why(refused) == ["NOT_FOUND"]
