@@ -32,6 +32,16 @@ S = BookingStatus
 OCCUPYING = (S.HELD, S.CONFIRMING, S.UNKNOWN, S.BOOKED, S.CANCELLING)
 """The states that keep a time from everybody else; the database's constraint is made of this list."""
 
+NOBODYS: Mapping[str, Any] = {
+    "patient_id": None,
+    "comment": None,
+    "terms_version": None,
+    "sms_confirmation": False,
+    "sms_to": None,
+    "cancel_reason": None,
+}
+"""What a booking loses with its person. When, where and for what it was stays, for utilisation."""
+
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """When a booking was made that was made elsewhere, nobody says when: no time of grace is counted from it."""
 
@@ -114,8 +124,7 @@ class Booking:
 
     def nobodys(self) -> "Booking":
         """Without its patient and what they said: of the same version, to be written with what else becomes of it."""
-        said = {"comment": None, "terms_version": None, "sms_confirmation": False, "sms_to": None}
-        return replace(self, patient_id=None, cancel_reason=None, **said)  # type: ignore[arg-type]
+        return replace(self, **NOBODYS)
 
     def extended(self, until: datetime, **changes: Any) -> "Booking":
         """A hold kept longer, once: at login."""

@@ -12,7 +12,7 @@ from domain.audit import SYSTEM
 from integrations.store.tables import AUDIT, TENANT
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_rights import CONSENT, DATA_EXPORT, ERASED_SIGN_IN
-from integrations.store.traces import NOBODYS
+from integrations.store.traces import WITHOUT_PERSON
 
 B = BOOKING.c
 
@@ -44,7 +44,9 @@ class SqlRetention:
         ids = list((await self._connection.execute(found)).scalars())
         if not ids:
             return 0
-        await self._connection.execute(update(BOOKING).where(B.tenant_id == tenant_id, B.id.in_(ids)).values(NOBODYS))
+        await self._connection.execute(
+            update(BOOKING).where(B.tenant_id == tenant_id, B.id.in_(ids)).values(WITHOUT_PERSON)
+        )
         action = "booking.pseudonymised"
         said: dict[str, Any] = {"actor_kind": SYSTEM.kind.value, "action": action, "target": "booking", "details": {}}
         rows = [{"tenant_id": tenant_id, "id": uuid4(), "at": now, "target_id": id, **said} for id in ids]

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, LargeBinary, Table, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.booking import OCCUPYING, Booking
+from domain.booking import NOBODYS, OCCUPYING, Booking
 from domain.patient import Identity
 from domain.ports import Belongings
 from domain.usecases.sweep import SWEEP
@@ -36,19 +36,14 @@ MOST_ROWS = 10_000
 SECRET = {(SESSION.name, "id"), (IDEMPOTENCY.name, "input_hash")}
 """What proves who somebody is, told to nobody; so is every sealed value, which is told by what it says."""
 
-NOBODYS: Mapping[str, Any] = {
-    "patient_id": None,
-    "comment": None,
-    "terms_version": None,
-    "sms_confirmation": False,
-    "sms_to": None,
-    "cancel_reason": None,
+WITHOUT_PERSON: Mapping[str, Any] = {
+    **NOBODYS,
     **dict.fromkeys(booking_rows.SEALED),
     "ehr_id": case((B.status.in_(OCCUPYING), B.ehr_id)),
     "version": B.version + 1,
 }
-"""A booking without its person: when, where and for what stays, for utilisation. One that still stands is found in its
-EHR by `ehr_id`, so that its time is free again when the clinic cancels it."""
+"""The row of a booking that becomes nobody's. One that still stands is found in its EHR by `ehr_id`, so that its time
+is free again when the clinic cancels it."""
 
 DELETED = (DATA_EXPORT, CONSENT, SESSION, PATIENT_IDENTITY, IDEMPOTENCY)
 
@@ -98,7 +93,7 @@ class SqlTraces:
         own = whose(tenant_id, patient_id)
         await self._remember_sign_ins(tenant_id, patient_id, now)
         await self._forget_looks(tenant_id, patient_id)
-        for table, values in ((CHANGE, {"patient_id": None}), (BOOKING, NOBODYS)):
+        for table, values in ((CHANGE, {"patient_id": None}), (BOOKING, WITHOUT_PERSON)):
             await self._connection.execute(
                 update(table).where(table.c.tenant_id == tenant_id, own[table]).values(values)
             )
