@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from domain.idempotency import scope
+
 if TYPE_CHECKING:
     from api.context import Context
 
@@ -11,8 +13,8 @@ async def scope_of(context: "Context", key: str) -> str:
     """Nobody's key meets anybody else's, whatever they choose; see docs/decisions/0009 for those without a name."""
     viewer = await context.viewer()
     if viewer:
-        return f"{context.caller.id}:{viewer.patient.id}"
-    return f"{context.caller.id}:{_unnamed(context, key)}"
+        return scope(context.caller.id, viewer.patient.id)
+    return scope(context.caller.id, _unnamed(context, key))
 
 
 def _unnamed(context: "Context", key: str) -> str:

@@ -32,6 +32,11 @@ def looks_after(settled_at: datetime) -> Iterator[datetime]:
     yield settled_at + LAST_LOOK
 
 
+def looks_start(booking_id: UUID) -> str:
+    """What the names of a booking's looks start with, equally long for each booking: the store finds them by it."""
+    return f"{booking_id}:"
+
+
 async def keep_looking(jobs: Jobs, booking: Booking, now: datetime) -> None:
     """All the looks at once: each stands for itself, and none is forgotten with the one before.
 
@@ -39,7 +44,7 @@ async def keep_looking(jobs: Jobs, booking: Booking, now: datetime) -> None:
     """
     stands = {"reference": booking.slot.reference} if booking.status is BookingStatus.BOOKED else {}
     for look in looks_after(now):
-        dedupe = f"{booking.id}:{look:%Y-%m-%dT%H:%M:%S}"
+        dedupe = f"{looks_start(booking.id)}{look:%Y-%m-%dT%H:%M:%S}"
         payload = {"booking_id": str(booking.id), **stands}
         await jobs.enqueue(SWEEP, payload, tenant_id=booking.tenant_id, dedupe=dedupe, run_at=look)
 
@@ -48,7 +53,7 @@ async def tidy_later(jobs: Jobs, booking: Booking, references: Sequence[str], no
     """For times that the EHR did not free with the change."""
     for reference in filter(None, references):
         payload = {"booking_id": str(booking.id), "reference": reference}
-        dedupe = f"{booking.id}:{booking.version}:{reference}"
+        dedupe = f"{looks_start(booking.id)}{booking.version}:{reference}"
         await jobs.enqueue(SWEEP, payload, tenant_id=booking.tenant_id, dedupe=dedupe, run_at=now)
 
 

@@ -13,9 +13,10 @@ from sqlalchemy import ColumnElement, LargeBinary, Table, case, delete, func, or
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.booking import NOBODYS, OCCUPYING, Booking
+from domain.idempotency import scopes_end
 from domain.patient import Identity
 from domain.ports import Belongings
-from domain.usecases.sweep import SWEEP
+from domain.usecases.sweep import SWEEP, looks_start
 from integrations.store import booking_rows
 from integrations.store.booking_rows import OpenedRows
 from integrations.store.sealing import Sealing, TenantKeys
@@ -61,7 +62,7 @@ def whose(tenant_id: str, patient_id: UUID) -> Mapping[Table, ColumnElement[bool
         BOOKING_STEP: BOOKING_STEP.c.booking_id.in_(bookings),
         OUTBOX: OUTBOX.c.booking_id.in_(bookings),
         CHANGE: CHANGE.c.patient_id == patient_id,
-        IDEMPOTENCY: IDEMPOTENCY.c.scope.endswith(f":{patient_id}", autoescape=True),
+        IDEMPOTENCY: IDEMPOTENCY.c.scope.endswith(scopes_end(patient_id), autoescape=True),
         AUDIT: or_(AUDIT.c.actor_id == str(patient_id), about),
     }
 
@@ -121,8 +122,8 @@ class SqlTraces:
     async def _forget_looks(self, tenant_id: str, patient_id: UUID) -> None:
         """For what may surface in an EHR: without the person nobody can say that it is theirs."""
         own = select(B.id).where(B.tenant_id == tenant_id, B.patient_id == patient_id)
-        ids = [str(row.id) for row in await self._connection.execute(own)]
-        about = func.substr(JOB.c.dedupe, 1, 36).in_(ids)
+        starts = [looks_start(row.id) for row in await self._connection.execute(own)]
+        about = func.substr(JOB.c.dedupe, 1, len(looks_start(patient_id))).in_(starts)
         await self._connection.execute(delete(JOB).where(JOB.c.tenant_id == tenant_id, JOB.c.kind == SWEEP, about))
 
     def _digest(self, tenant_id: str, issuer: str, subject: str) -> bytes:

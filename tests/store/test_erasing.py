@@ -12,6 +12,7 @@ from sqlalchemy import text
 from domain.audit import Actor, ActorKind
 from domain.booking import Asked, Booking, BookingStatus
 from domain.consent import Consent, ConsentKind
+from domain.idempotency import scope
 from domain.patient import Patient
 from domain.ports import DataExport, Remembered, Session
 from domain.refusals import RefusalCode, Refused
@@ -19,7 +20,7 @@ from domain.usecases.erase_patient import Erased, ErasePatient
 from domain.usecases.record import record
 from domain.usecases.set_consent import SetConsent
 from domain.usecases.sign_in import SignedOut, SignIn
-from domain.usecases.sweep import keep_looking
+from domain.usecases.sweep import keep_looking, tidy_later
 from integrations.store.sessions import SqlSessionReads
 from integrations.store.tables import PATIENT, metadata
 from integrations.store.traces import whose
@@ -56,7 +57,7 @@ async def a_patient(start: StartSqlWork, id: UUID, tenant_id: str = "nord", **wh
         await work.sessions.add(Session(tenant_id=tenant_id, id=f"hash-{id}", patient_id=id, **times))
         said = Remembered(input_hash="h", booking_id=an_id("b"))
         for caller in ("itb", "some-agency"):
-            await work.idempotency.remember(tenant_id, f"{caller}:{id}", "confirmBooking", "k", said, NOW)
+            await work.idempotency.remember(tenant_id, scope(caller, id), "confirmBooking", "k", said, NOW)
         more = {"created_at": NOW, "expires_at": NOW + DAY, "content": b"{}"}
         await work.exports.put(DataExport(tenant_id=tenant_id, id=uuid4(), patient_id=id, **more))
         await work.commit()
@@ -75,6 +76,7 @@ async def booked(start: StartSqlWork, name: str, id: UUID, *then: BookingStatus,
             await record(work, booking, actor(id), NOW, action="booking.test")
         if booking.status is S.FAILED:
             await keep_looking(work.jobs, booking, NOW)
+            await tidy_later(work.jobs, booking, ["slot that stayed taken"], NOW)
         await work.commit()
     return booking
 
@@ -163,7 +165,7 @@ async def test_other_patients_and_other_tenants_keep_what_is_theirs(start: Start
     assert await dumped(start, "syd") == syd
     left = await dumped(start)
     assert [len(left[name]) for name in ("patient", "session", "consent", "data_export")] == [1, 1, 1, 1]
-    assert len(left["idempotency"]) == 2 and len(left["job"]) == 12
+    assert len(left["idempotency"]) == 2 and len(left["job"]) == 13
     async with start("nord") as work:
         assert list(await work.traces.bookings("nord", OLA)) == sorted(bookings, key=lambda each: each.id)
 
