@@ -1,6 +1,6 @@
 """What people's rights over their data need from the store: consents, exports, erasure, and the log of who did what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -64,8 +64,10 @@ class Traces(Protocol):
         """Every booking of the patient that is kept, locked."""
         ...
 
-    async def erase(self, tenant_id: str, patient_id: UUID, now: datetime) -> None:
+    async def erase(self, tenant_id: str, patient_id: UUID, now: datetime, let_go: Collection[UUID] = ()) -> None:
         """Everything but the audit trail. Bookings stay, nobody's; those that still stand keep their `ehr_id`.
+
+        `let_go` are holds that were the patient's until a moment ago: their idempotency keys go, too.
 
         For thirty days the patient's sign-ins are remembered by a keyed hash, so that a token from before does not
         bring them back.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from domain.audit import Actor, AuditEntry
 from domain.booking import Booking, BookingStatus
@@ -48,8 +49,8 @@ class ErasePatient:
             bookings = await work.traces.bookings(tenant.id, patient.id)
             if any(each.asked or each.status in UNSETTLED for each in bookings):
                 raise Refused(InProgress())
-            await _let_go(work, bookings, actor, now)
-            await work.traces.erase(tenant.id, patient.id, now)
+            let_go = await _let_go(work, bookings, actor, now)
+            await work.traces.erase(tenant.id, patient.id, now, let_go)
             await work.audit(
                 AuditEntry(
                     tenant_id=tenant.id,
@@ -65,11 +66,12 @@ class ErasePatient:
         return Erased(standing=[each for each in bookings if _is_to_come(each, now)])
 
 
-async def _let_go(work: UnitOfWork, bookings: Sequence[Booking], actor: Actor, now: datetime) -> None:
+async def _let_go(work: UnitOfWork, bookings: Sequence[Booking], actor: Actor, now: datetime) -> list[UUID]:
     """Nobody's by then: what is told of it must not name the patient any more."""
-    for hold in bookings:
-        if hold.status is BookingStatus.HELD:
-            await release(work, hold.nobodys(), actor, now)
+    held = [each for each in bookings if each.status is BookingStatus.HELD]
+    for hold in held:
+        await release(work, hold.nobodys(), actor, now)
+    return [each.id for each in held]
 
 
 def _is_to_come(booking: Booking, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 `whose` is the list of it; a test holds it against the tables, so that none that names a patient is forgotten.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -49,9 +49,12 @@ is free again when the clinic cancels it."""
 DELETED = (DATA_EXPORT, CONSENT, SESSION, PATIENT_IDENTITY, IDEMPOTENCY)
 
 
-def whose(tenant_id: str, patient_id: UUID) -> Mapping[Table, ColumnElement[bool]]:
-    """How the patient's rows are found in each table that has some, within the tenant's."""
-    bookings = select(B.id).where(B.tenant_id == tenant_id, B.patient_id == patient_id)
+def whose(tenant_id: str, patient_id: UUID, let_go: Collection[UUID] = ()) -> Mapping[Table, ColumnElement[bool]]:
+    """How the patient's rows are found in each table that has some, within the tenant's.
+
+    `let_go`: bookings that were the patient's until a moment ago.
+    """
+    bookings = select(B.id).where(B.tenant_id == tenant_id, or_(B.patient_id == patient_id, B.id.in_(let_go)))
     about = or_(AUDIT.c.target_id == patient_id, AUDIT.c.target_id.in_(bookings))
     return {
         PATIENT_IDENTITY: PATIENT_IDENTITY.c.patient_id == patient_id,
@@ -62,7 +65,10 @@ def whose(tenant_id: str, patient_id: UUID) -> Mapping[Table, ColumnElement[bool
         BOOKING_STEP: BOOKING_STEP.c.booking_id.in_(bookings),
         OUTBOX: OUTBOX.c.booking_id.in_(bookings),
         CHANGE: CHANGE.c.patient_id == patient_id,
-        IDEMPOTENCY: IDEMPOTENCY.c.scope.endswith(scopes_end(patient_id), autoescape=True),
+        IDEMPOTENCY: or_(
+            IDEMPOTENCY.c.scope.endswith(scopes_end(patient_id), autoescape=True),
+            IDEMPOTENCY.c.booking_id.in_(bookings),  # of a time that was chosen before the login
+        ),
         AUDIT: or_(AUDIT.c.actor_id == str(patient_id), about),
     }
 
@@ -90,16 +96,16 @@ class SqlTraces:
         found = await self._connection.execute(select(BOOKING).where(*own).order_by(B.id).with_for_update())
         return await OpenedRows(self._work).all(found.all())
 
-    async def erase(self, tenant_id: str, patient_id: UUID, now: datetime) -> None:
-        own = whose(tenant_id, patient_id)
+    async def erase(self, tenant_id: str, patient_id: UUID, now: datetime, let_go: Collection[UUID] = ()) -> None:
+        own = whose(tenant_id, patient_id, let_go)
         await self._remember_sign_ins(tenant_id, patient_id, now)
         await self._forget_looks(tenant_id, patient_id)
+        for table in DELETED:  # while the bookings by which some rows are found are still the patient's
+            await self._connection.execute(delete(table).where(table.c.tenant_id == tenant_id, own[table]))
         for table, values in ((CHANGE, {"patient_id": None}), (BOOKING, WITHOUT_PERSON)):
             await self._connection.execute(
                 update(table).where(table.c.tenant_id == tenant_id, own[table]).values(values)
             )
-        for table in DELETED:
-            await self._connection.execute(delete(table).where(table.c.tenant_id == tenant_id, own[table]))
         person = PATIENT.c.tenant_id == tenant_id, PATIENT.c.id == patient_id
         await self._connection.execute(delete(PATIENT).where(*person))
 
