@@ -65,7 +65,7 @@ class Traces(Protocol):
         ...
 
     async def erase(self, tenant_id: str, patient_id: UUID, now: datetime, let_go: Collection[UUID] = ()) -> None:
-        """Everything but the audit trail. Bookings stay, nobody's; those that still stand keep their `ehr_id`.
+        """Everything but the audit trail. Bookings stay, nobody's; visits still to come keep their `ehr_id`.
 
         `let_go` are holds that were the patient's until a moment ago: their idempotency keys go, too.
 
@@ -106,6 +106,10 @@ class Retention(Protocol):
 
     async def forget_numbers(self, tenant_id: str, before: datetime, limit: int) -> int:
         """Phone numbers that were to be sent a message about a visit that ended before then."""
+        ...
+
+    async def forget_visits(self, tenant_id: str, now: datetime, limit: int) -> int:
+        """Which visit of its EHR a booking was that is nobody's, and over."""
         ...
 
     async def forget_patients(self, tenant_id: str, before: datetime, now: datetime, limit: int) -> int:

@@ -65,6 +65,7 @@ def _steps_of(tenant_id: str, now: datetime) -> Sequence[Step]:
         lambda work: work.sessions.forget(tenant_id, now, AT_ONCE),
         lambda work: work.sessions.forget_tokens(tenant_id, now, AT_ONCE),
         lambda work: work.retention.forget_numbers(tenant_id, now - NUMBERS, AT_ONCE),
+        lambda work: work.retention.forget_visits(tenant_id, now, AT_ONCE),
         lambda work: work.retention.forget_patients(tenant_id, now - PATIENTS, now, AT_ONCE),
         lambda work: work.retention.forget_exports(tenant_id, now, AT_ONCE),
         lambda work: work.retention.forget_consents(tenant_id, now - TRAIL, AT_ONCE),

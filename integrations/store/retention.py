@@ -9,12 +9,15 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, insert, or_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import SYSTEM
+from domain.booking import BookingStatus
 from integrations.store.tables import AUDIT, TENANT
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_rights import CONSENT, DATA_EXPORT, ERASED_SIGN_IN
-from integrations.store.traces import WITHOUT_PERSON
+from integrations.store.traces import without_person
 
 B = BOOKING.c
+
+ONLY_HELD = (BookingStatus.HELD, BookingStatus.EXPIRED, BookingStatus.RELEASED)
 
 
 class SqlRetention:
@@ -25,18 +28,14 @@ class SqlRetention:
         return list((await self._connection.execute(select(TENANT.c.tenant_id).order_by(TENANT.c.tenant_id))).scalars())
 
     async def forget_numbers(self, tenant_id: str, before: datetime, limit: int) -> int:
-        old = (
-            B.tenant_id == tenant_id,
-            B.ends_at < before,
-            B.patient_id.is_not(None),
-            or_(B.sms_to.is_not(None), B.sms_to_sealed.is_not(None)),
-        )
-        ids = select(B.id).where(*old, B.asked.is_(None)).limit(limit).with_for_update(skip_locked=True)
-        values = {"sms_to": None, "sms_to_sealed": None, "version": B.version + 1}
-        written = await self._connection.execute(
-            update(BOOKING).where(B.tenant_id == tenant_id, B.id.in_(ids)).values(values)
-        )
-        return written.rowcount
+        known = or_(B.sms_to.is_not(None), B.sms_to_sealed.is_not(None))
+        old = and_(B.ends_at < before, B.patient_id.is_not(None), known)
+        return await self._empty(("sms_to", "sms_to_sealed"), tenant_id, old, limit)
+
+    async def forget_visits(self, tenant_id: str, now: datetime, limit: int) -> int:
+        """What was only held is let go of in its EHR by that id, and deleted soon."""
+        over = and_(B.ends_at <= now, B.patient_id.is_(None), B.ehr_id.is_not(None), B.status.not_in(ONLY_HELD))
+        return await self._empty(("ehr_id",), tenant_id, over, limit)
 
     async def forget_patients(self, tenant_id: str, before: datetime, now: datetime, limit: int) -> int:
         old = B.tenant_id == tenant_id, B.ends_at < before, B.patient_id.is_not(None), B.asked.is_(None)
@@ -45,7 +44,7 @@ class SqlRetention:
         if not ids:
             return 0
         await self._connection.execute(
-            update(BOOKING).where(B.tenant_id == tenant_id, B.id.in_(ids)).values(WITHOUT_PERSON)
+            update(BOOKING).where(B.tenant_id == tenant_id, B.id.in_(ids)).values(without_person(now))
         )
         action = "booking.pseudonymised"
         said: dict[str, Any] = {"actor_kind": SYSTEM.kind.value, "action": action, "target": "booking", "details": {}}
@@ -67,6 +66,13 @@ class SqlRetention:
 
     async def forget_audit(self, tenant_id: str, before: datetime, limit: int) -> int:
         return await self._delete(AUDIT, tenant_id, AUDIT.c.at < before, limit)
+
+    async def _empty(self, names: Sequence[str], tenant_id: str, old: ColumnElement[bool], limit: int) -> int:
+        """Those columns of bookings, but where a question to their EHR is open."""
+        own = B.tenant_id == tenant_id
+        ids = select(B.id).where(own, old, B.asked.is_(None)).limit(limit).with_for_update(skip_locked=True)
+        values = {**dict.fromkeys(names), "version": B.version + 1}
+        return (await self._connection.execute(update(BOOKING).where(own, B.id.in_(ids)).values(values))).rowcount
 
     async def _delete(self, table: Table, tenant_id: str, old: ColumnElement[bool], limit: int) -> int:
         key = table.primary_key.columns

@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, LargeBinary, Table, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Table, and_, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.booking import NOBODYS, OCCUPYING, Booking
+from domain.booking import NOBODYS, Booking, BookingStatus
 from domain.idempotency import scopes_end
 from domain.patient import Identity
 from domain.ports import Belongings
@@ -37,16 +37,18 @@ MOST_ROWS = 10_000
 SECRET = {(SESSION.name, "id"), (IDEMPOTENCY.name, "input_hash")}
 """What proves who somebody is, told to nobody; so is every sealed value, which is told by what it says."""
 
-WITHOUT_PERSON: Mapping[str, Any] = {
-    **NOBODYS,
-    **dict.fromkeys(booking_rows.SEALED),
-    "ehr_id": case((B.status.in_(OCCUPYING), B.ehr_id)),
-    "version": B.version + 1,
-}
-"""The row of a booking that becomes nobody's. One that still stands is found in its EHR by `ehr_id`, so that its time
-is free again when the clinic cancels it."""
-
 DELETED = (DATA_EXPORT, CONSENT, SESSION, PATIENT_IDENTITY, IDEMPOTENCY)
+
+
+def without_person(now: datetime) -> Mapping[str, Any]:
+    """The row of a booking that becomes nobody's. A visit still to come is found in its EHR by `ehr_id`, so that its
+    time is free again when the clinic cancels it; of one that is over, that would only lead to the person."""
+    return {
+        **NOBODYS,
+        **dict.fromkeys(booking_rows.SEALED),
+        "ehr_id": case((and_(B.status == BookingStatus.BOOKED, B.ends_at > now), B.ehr_id)),
+        "version": B.version + 1,
+    }
 
 
 def whose(tenant_id: str, patient_id: UUID, let_go: Collection[UUID] = ()) -> Mapping[Table, ColumnElement[bool]]:
@@ -102,7 +104,7 @@ class SqlTraces:
         await self._forget_looks(tenant_id, patient_id)
         for table in DELETED:  # while the bookings by which some rows are found are still the patient's
             await self._connection.execute(delete(table).where(table.c.tenant_id == tenant_id, own[table]))
-        for table, values in ((CHANGE, {"patient_id": None}), (BOOKING, WITHOUT_PERSON)):
+        for table, values in ((CHANGE, {"patient_id": None}), (BOOKING, without_person(now))):
             await self._connection.execute(
                 update(table).where(table.c.tenant_id == tenant_id, own[table]).values(values)
             )

@@ -187,6 +187,7 @@ async def test_what_stands_is_told_and_keeps_its_time_and_the_rest_lets_go(start
     assert (now[held.id].status, now[standing.id].status) == (S.RELEASED, S.BOOKED)
     assert (now[standing.id].ehr_id, now[cancelled.id].ehr_id) == ("A-1", None)
     assert now[standing.id].slot == standing.slot
+    assert {row.ehr_id for row in (await dumped(start))["booking"]} == {None, "A-1"}
 
 
 @pytest.mark.parametrize("then", [(S.CONFIRMING,), (S.CONFIRMING, S.UNKNOWN), (S.CONFIRMING, S.BOOKED, S.CANCELLING)])

@@ -75,7 +75,7 @@ async def test_numbers_go_thirty_days_after_the_visit_and_patients_after_ninety(
     assert [(await now_is(start, each)).patient_id for each in bookings] == [KARI, KARI]
     await forget_at(start, ENDED + 90 * DAY + MINUTE)
     for each in bookings:
-        assert await now_is(start, each) == replace(each.nobodys(), version=each.version + 2)
+        assert await now_is(start, each) == replace(each.nobodys(), ehr_id=None, version=each.version + 2)
 
 
 async def test_each_booking_that_became_nobodys_is_noted_without_saying_whose(start: StartSqlWork, engine: Any) -> None:
@@ -86,6 +86,24 @@ async def test_each_booking_that_became_nobodys_is_noted_without_saying_whose(st
     async with raw(engine) as connection:
         [(kind, target, details)] = (await connection.execute(text(where))).all()
     assert (kind, str(target).replace("-", ""), details) == ("SYSTEM", booking.id.hex, "{}")
+
+
+async def test_which_visit_it_was_goes_with_the_end_of_it_where_a_booking_is_nobodys(start: StartSqlWork) -> None:
+    await kari(start)
+    erased, kept = await booked(start, "p1"), {"held_in_ehr": True, "ehr_id": "A-held"}
+    async with start("nord") as work:
+        await work.traces.erase("nord", KARI, NOW)
+        assert await work.bookings.hold(make_booking("held", practitioner="p2", **kept), NOW)
+        await work.commit()
+    await kari(start)
+    hers = await booked(start, "p3")
+    await forget_at(start, ENDED - MINUTE)
+    assert (await now_is(start, erased)).ehr_id == erased.ehr_id
+    await forget_at(start, ENDED)
+    gone = await now_is(start, erased)
+    assert (gone.ehr_id, gone.version, gone.status) == (None, erased.version + 2, S.BOOKED)
+    assert await now_is(start, hers) == hers
+    assert (await now_is(start, make_booking("held"))).ehr_id == "A-held", "it is still to be let go of there"
 
 
 async def test_a_question_that_is_open_keeps_its_patient_however_old_it_is(start: StartSqlWork) -> None:
