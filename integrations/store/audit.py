@@ -20,6 +20,9 @@ C = AUDIT.c
 CLIENT, CLIENT_KEY = "client", "client_key"
 """Through which client and by which of its keys, among a row's `details`."""
 
+MERGED = "patient.merged"
+"""The target was a patient until then, and is the actor: their trail is the actor's as well."""
+
 
 async def add_audit(connection: AsyncConnection, entry: AuditEntry) -> None:
     await connection.execute(

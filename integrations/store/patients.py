@@ -16,7 +16,7 @@ from domain.client import ClientKey
 from domain.national_id import NationalId
 from domain.patient import Identity, Patient
 from domain.ports import Clock
-from integrations.store.audit import add_audit
+from integrations.store.audit import MERGED, add_audit
 from integrations.store.joining import join
 from integrations.store.patient_rows import NATIONAL_ID, numbered, patient_of, values_of
 from integrations.store.sealing import place
@@ -100,7 +100,7 @@ class SqlPatients:
         await self.save(joined)
         if joined.signed_out_at and joined.signed_out_at != patient.signed_out_at:
             await self.sign_out(joined.tenant_id, joined.id, joined.signed_out_at)
-        await note("patient.merged", patient, {"into": str(patient.id)}, target_id=former.id)
+        await note(MERGED, patient, {"into": str(patient.id)}, target_id=former.id)
         return joined
 
     async def _signs_in(self, patient: Patient) -> bool:

@@ -18,6 +18,7 @@ from domain.patient import Identity
 from domain.ports import Belongings
 from domain.usecases.sweep import SWEEP, looks_start
 from integrations.store import booking_rows
+from integrations.store.audit import MERGED
 from integrations.store.booking_rows import OpenedRows
 from integrations.store.sealing import Sealing, TenantKeys
 from integrations.store.tables import AUDIT, IDEMPOTENCY, OUTBOX, PATIENT, PATIENT_IDENTITY, SESSION
@@ -51,13 +52,15 @@ def without_person(now: datetime) -> Mapping[str, Any]:
     }
 
 
-def whose(tenant_id: str, patient_id: UUID, let_go: Collection[UUID] = ()) -> Mapping[Table, ColumnElement[bool]]:
+def whose(
+    tenant_id: str, patient_id: UUID, *, let_go: Collection[UUID] = (), formers: Collection[UUID] = ()
+) -> Mapping[Table, ColumnElement[bool]]:
     """How the patient's rows are found in each table that has some, within the tenant's.
 
-    `let_go`: bookings that were the patient's until a moment ago.
+    `let_go`: bookings that were the patient's until a moment ago. `formers`: whom the trail knew the patient as, too.
     """
     bookings = select(B.id).where(B.tenant_id == tenant_id, or_(B.patient_id == patient_id, B.id.in_(let_go)))
-    about = or_(AUDIT.c.target_id == patient_id, AUDIT.c.target_id.in_(bookings))
+    known_as = (patient_id, *formers)
     return {
         PATIENT_IDENTITY: PATIENT_IDENTITY.c.patient_id == patient_id,
         SESSION: SESSION.c.patient_id == patient_id,
@@ -71,7 +74,11 @@ def whose(tenant_id: str, patient_id: UUID, let_go: Collection[UUID] = ()) -> Ma
             IDEMPOTENCY.c.scope.endswith(scopes_end(patient_id), autoescape=True),
             IDEMPOTENCY.c.booking_id.in_(bookings),  # of a time that was chosen before the login
         ),
-        AUDIT: or_(AUDIT.c.actor_id == str(patient_id), about),
+        AUDIT: or_(
+            AUDIT.c.actor_id.in_([str(each) for each in known_as]),
+            AUDIT.c.target_id.in_(known_as),
+            AUDIT.c.target_id.in_(bookings),
+        ),
     }
 
 
@@ -84,14 +91,22 @@ class SqlTraces:
     async def of_patient(self, tenant_id: str, patient_id: UUID) -> Belongings:
         tables: dict[str, Sequence[Mapping[str, Any]]] = {}
         complete, keys = True, await self._work.known(tenant_id)
-        for table, own in whose(tenant_id, patient_id).items():
+        formers = await self._formers(tenant_id, patient_id)
+        known_as = {str(patient_id), *map(str, formers)}
+        for table, own in whose(tenant_id, patient_id, formers=formers).items():
             found = select(*_told(table), *(B[name] for name in booking_rows.SEALED if table is BOOKING)).where(
                 table.c.tenant_id == tenant_id, own
             )
             rows = (await self._connection.execute(found.limit(MOST_ROWS + 1))).all()
             complete = complete and len(rows) <= MOST_ROWS
-            tables[table.name] = [_plain(table, _opened(table, row, keys), patient_id) for row in rows[:MOST_ROWS]]
+            tables[table.name] = [_plain(table, _opened(table, row, keys), known_as) for row in rows[:MOST_ROWS]]
         return Belongings(tables=tables, complete=complete)
+
+    async def _formers(self, tenant_id: str, patient_id: UUID) -> Sequence[UUID]:
+        """Whom they were before they were joined with them. Once is enough: who has a number is joined with nobody."""
+        A = AUDIT.c
+        merged = A.tenant_id == tenant_id, A.actor_id == str(patient_id), A.action == MERGED
+        return (await self._connection.execute(select(A.target_id).where(*merged))).scalars().all()
 
     async def bookings(self, tenant_id: str, patient_id: UUID) -> Sequence[Booking]:
         own = B.tenant_id == tenant_id, B.patient_id == patient_id
@@ -99,7 +114,7 @@ class SqlTraces:
         return await OpenedRows(self._work).all(found.all())
 
     async def erase(self, tenant_id: str, patient_id: UUID, now: datetime, let_go: Collection[UUID] = ()) -> None:
-        own = whose(tenant_id, patient_id, let_go)
+        own = whose(tenant_id, patient_id, let_go=let_go)
         await self._remember_sign_ins(tenant_id, patient_id, now)
         await self._forget_looks(tenant_id, patient_id)
         for table in DELETED:  # while the bookings by which some rows are found are still the patient's
@@ -155,9 +170,9 @@ def _opened(table: Table, row: AnyRow, keys: TenantKeys) -> Mapping[str, Any]:
     return shown | booking_rows.private_of(row, keys)
 
 
-def _plain(table: Table, row: Mapping[str, Any], patient_id: UUID) -> Mapping[str, Any]:
+def _plain(table: Table, row: Mapping[str, Any], known_as: Collection[str]) -> Mapping[str, Any]:
     """Who among others did something is told by their kind, and not by name."""
     values: dict[str, Any] = msgspec.to_builtins(row)
-    if table is AUDIT and values["actor_id"] != str(patient_id):
+    if table is AUDIT and values["actor_id"] not in known_as:
         del values["actor_id"]
     return values

@@ -184,6 +184,23 @@ async def test_the_trail_says_so(start: StartSqlWork) -> None:
     assert line.details == f'{{"into":"{KARI}"}}'
 
 
+async def test_an_export_tells_what_was_done_as_either(start: StartSqlWork) -> None:
+    await two_patients(start)
+    await a_patient(start, an_id("per"), subject="per", national_id=None)
+    async with raw(start) as connection:
+        lines = "SELECT action FROM audit WHERE tenant_id = 'nord' AND actor_id IN (:kari, :lone)"
+        who = {"kari": str(KARI), "lone": str(LONE)}
+        before = sorted((await connection.execute(text(lines), who)).scalars())
+    joined = await tells_the_number(start)
+    async with start("nord") as work:
+        found = await work.traces.of_patient("nord", joined.id)
+    assert found.complete
+    now = ["patient.brought_up_to_date", "patient.merged", "patient.sign_in_linked"]
+    told = found.tables["audit"]
+    assert sorted(row["action"] for row in told) == sorted([*before, *now])
+    assert {row["actor_id"] for row in told} == {str(KARI), str(LONE)}, "both are the patient"
+
+
 async def test_who_has_another_sign_in_stays_who_they_are(start: StartSqlWork) -> None:
     await two_patients(start)
     other = {"tenant_id": "nord", "issuer": "https://other.example", "subject": "lone", "patient_id": LONE}
