@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.catalogue import Seed
 from domain.national_id import NationalId
 from domain.patient import Patient
+from domain.usecases.sign_in import SignedOut
 from integrations.store.work import SqlWork, StartSqlWork
 from tests.databases import raw
 from tests.store.making import NOW, a_number, make_identity, make_tenant
@@ -23,6 +24,7 @@ from tests.store.test_patients_at_once import (
     before_its_commit,
     erase,
     on_postgresql,
+    people,
     recognise,
     sign_in,
     until_somebody_waits,
@@ -120,10 +122,22 @@ def once_recognised(start: StartSqlWork, meanwhile: Callable[[], Awaitable[Any]]
     return starting
 
 
+LATER = make_identity(authenticated_at=NOW + timedelta(seconds=1))
+
+
+async def test_a_login_from_before_the_erasure_brings_nobody_back(start: StartSqlWork) -> None:
+    """The provider is asked for a newer one."""
+    kari = await recognise(start)
+    signing_in = sign_in(start, once_before_it_starts(start, lambda: erase(start, kari)))
+    with pytest.raises(SignedOut):
+        await signing_in.open_session(TENANT, make_identity(), "r1")
+    assert await people(start) == [] and await whose_sessions(start) == []
+
+
 async def test_who_is_erased_before_the_session_begins_is_somebody_new(start: StartSqlWork) -> None:
     kari = await recognise(start)
     signing_in = sign_in(start, once_before_it_starts(start, lambda: erase(start, kari)))
-    _, viewer = await signing_in.open_session(TENANT, make_identity(), "r1")
+    _, viewer = await signing_in.open_session(TENANT, LATER, "r1")
     assert viewer.patient.id != kari.id and viewer.patient.name == kari.name
     assert await whose_sessions(start) == [viewer.patient.id.hex]
 
@@ -132,7 +146,7 @@ async def test_who_is_erased_once_recognised_is_somebody_new(postgres_url: str) 
     async with on_postgresql(postgres_url) as start:
         kari = await recognise(start)
         signing_in = sign_in(start, once_recognised(start, lambda: erase(start, kari)))
-        _, viewer = await signing_in.open_session(TENANT, make_identity(), "r1")
+        _, viewer = await signing_in.open_session(TENANT, LATER, "r1")
         assert viewer.patient.id != kari.id and viewer.patient.signed_out_at == NOW
         assert await whose_sessions(start) == [viewer.patient.id.hex]
 
