@@ -36,7 +36,7 @@ from api.settings import Settings
 from api.signing import Signer
 from api.slow_bodies import SlowBodies
 from api.sse import StreamRules
-from api.tenants import TenantDirectory, reached_under
+from api.tenants import TenantDirectory, TenantsUnreadable, reached_under
 from api.websocket import SocketEndpoint, as_over_http
 from api.worker import work_forever
 from domain.ports import BookingReads, Catalogue, Clock, JobReads, KeyReads
@@ -125,7 +125,7 @@ class House:
         return {"leaving": leaving, "step_up_after": timedelta(seconds=self.settings.step_up_seconds)}
 
     async def _tenant(self, connection: HTTPConnection) -> Tenant:
-        """Raises `BadInput` or `Forbidden`."""
+        """Raises `BadInput`, `Forbidden` or `TenantsUnreadable`."""
         headers, query = connection.headers, connection.query_params  # links carry no header
         return await self.tenants.of(
             host=headers.get("host"), slug=headers.get("x-tenant") or query.get("tenant") or _in_path(connection)
@@ -134,7 +134,7 @@ class House:
     async def tenant_if_known(self, connection: HTTPConnection) -> Tenant | None:
         try:
             return await self._tenant(connection)
-        except (BadInput, Forbidden):
+        except (BadInput, Forbidden, TenantsUnreadable):
             return None
 
     async def _caller(self, request: Request) -> Caller:

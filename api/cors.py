@@ -34,6 +34,7 @@ ANSWERS_PREFLIGHT = {
 EXPOSED = "Content-Language, Retry-After, X-Request-Id"
 
 TenantOf = Callable[[HTTPConnection], Awaitable[Tenant | None]]
+"""Raises nothing."""
 
 
 @dataclass(slots=True)
@@ -51,7 +52,11 @@ def readable_by(scope: MutableMapping[str, Any], tenant: Tenant, key_origins: Co
 
 
 class Cors:
-    """For GraphQL, login and system tokens; nothing else here is for pages elsewhere."""
+    """For GraphQL, login and system tokens; nothing else here is for pages elsewhere.
+
+    It marks what `LastResort` answers as well, and so lies around it, with nothing to catch what goes wrong here: what
+    cannot be looked up is nobody's.
+    """
 
     def __init__(self, app: ASGIApp, *, origins: Origins, tenant_of: TenantOf) -> None:
         self._app = app
@@ -97,7 +102,7 @@ class Cors:
         if self._origins.are_ours(origin, connection.headers.get("host"), tenant):
             return {**may_read, "Access-Control-Allow-Credentials": "true"}
         nobody_known = readers.tenant is None
-        return may_read if nobody_known and await self._origins.are_an_agencys(origin, tenant) else {}
+        return may_read if nobody_known and await self._origins.are_found_an_agencys(origin, tenant) else {}
 
 
 def _for_pages(path: str) -> bool:

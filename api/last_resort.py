@@ -1,6 +1,7 @@
 """What nobody has foreseen while a request is answered: a coded answer all the same, and a log without its words."""
 
 import logging
+from contextlib import suppress
 from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,17 +17,23 @@ from domain.text import LANGUAGES
 
 log = logging.getLogger(__name__)
 
+INTERNAL_ERROR = 1011
+"""A WebSocket's code for it (RFC 6455, §7.4.1)."""
+
 
 class LastResort:
     """The server below would answer with two bare words, and write the exception's text into the log.
 
-    Where an answer has begun, all that is left is to break off: the server then closes the connection.
+    Where an answer has begun, all that is left is to break off: the server then closes the connection. A WebSocket is
+    closed, which is how one that is not open yet is refused.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await self._converse(scope, receive, send)
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         has_begun = False
@@ -45,6 +52,14 @@ class LastResort:
             log.error("request %s failed", request_id, exc_info=failure)
             if not has_begun:
                 await _answer(Request(scope), request_id)(scope, receive, send)
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception as failure:
+            log.error("a websocket failed", exc_info=failure)
+            with suppress(OSError, RuntimeError):  # it may be closed already
+                await send({"type": "websocket.close", "code": INTERNAL_ERROR, "reason": ""})
 
 
 def _answer(request: Request, request_id: str) -> Response:

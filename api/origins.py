@@ -1,10 +1,13 @@
 """Whose pages may speak to us: our own, a tenant's, and those of its agencies."""
 
+import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from domain.origins import origin_of
 from domain.tenant import Tenant
+
+log = logging.getLogger(__name__)
 
 
 async def _no_keys(_: str) -> Collection[str]:
@@ -31,8 +34,16 @@ class Origins:
         """Whether a key that stands may be used by its pages: never with a visitor's session."""
         return tenant is not None and normal(origin) in await self.of_keys(tenant.id)
 
+    async def are_found_an_agencys(self, origin: str, tenant: Tenant | None) -> bool:
+        """For where nothing lies around that answers for what goes wrong: what cannot be looked up is nobody's."""
+        try:
+            return await self.are_an_agencys(origin, tenant)
+        except Exception as failure:
+            log.error("cannot look up the pages of agencies", exc_info=failure)
+            return False
+
     async def are_known(self, origin: str, host: str | None, tenant: Tenant | None) -> bool:
-        return self.are_ours(origin, host, tenant) or await self.are_an_agencys(origin, tenant)
+        return self.are_ours(origin, host, tenant) or await self.are_found_an_agencys(origin, tenant)
 
 
 def normal(origin: str) -> str | None:

@@ -95,3 +95,30 @@ async def test_nobody_is_told_of_a_client_that_left(caplog: pytest.LogCaptureFix
 async def test_what_goes_well_goes_by(caplog: pytest.LogCaptureFixture) -> None:
     assert (await asked_of(PlainTextResponse("well"))).text == "well"
     assert caplog.records == []
+
+
+async def closed_after(*messages: Any) -> list[Any]:
+    """What a server hears of a WebSocket that fails once it has sent these."""
+    sent: list[Any] = []
+
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        for each in messages:
+            await send(each)
+        raise ValueError(TYPED)
+
+    async def send(message: Any) -> None:
+        if sent and sent[-1]["type"] == "websocket.close":
+            raise RuntimeError("closed already")
+        sent.append(message)
+
+    await LastResort(fails)({"type": "websocket"}, Any, send)  # type: ignore[arg-type]
+    return sent
+
+
+async def test_a_websocket_that_fails_is_closed_whether_it_is_open_or_not(caplog: pytest.LogCaptureFixture) -> None:
+    accepted, closed = {"type": "websocket.accept"}, {"type": "websocket.close", "code": 1011, "reason": ""}
+    assert await closed_after() == [closed]
+    assert await closed_after(accepted) == [accepted, closed]
+    assert await closed_after(closed) == [closed]
+    log = as_written(caplog.records)
+    assert log.count("builtins.ValueError") == 3 and TYPED not in log
