@@ -14,12 +14,16 @@ class UnusableClaims(ValueError):
     """A claim that every token must have is missing or makes no sense."""
 
 
-class SubjectIsNationalNumber(UnusableClaims):
+class SubjectNotOpaque(UnusableClaims):
     """The provider's name for a person, which is kept in the clear, would tell who they are. Never repeats it."""
 
 
 _SCHEME = re.compile(r"(?:.*[:/|#])?(?:[a-z]{5}-)?", re.ASCII | re.IGNORECASE | re.DOTALL)
 """What may stand before a number: `NO:`, `urn:oid:…:`, `NO/NO/` (eIDAS), `f:…:` (Keycloak), `PNOSE-` (ETSI)."""
+
+_PHONE = re.compile(r"(?:(?:.*[:/|#])?(?:\+|00(?=4[567]|35[48]))|tel:)\d(?:[().-]?\d){7,14}", re.ASCII | re.IGNORECASE)
+"""One that says so itself: by a country's code, or as RFC 3966 has it."""
+_FEWEST_DIGITS = 8
 
 
 def identity_from(claims: Mapping[str, Any], settings: OidcSettings, *, today: date) -> Identity:
@@ -83,19 +87,36 @@ def _language(claims: Mapping[str, Any]) -> str | None:
 
 
 def _subject(claims: Mapping[str, Any], number: NationalId | None, today: date) -> str:
-    """Not the person's national number, which is the whole of it but for what may stand before.
+    """Raises `SubjectNotOpaque` for what tells who the person is.
 
-    Beside the person's `number` one that is another's was none: 7 of 1,000 ten-digit ids could be one. Ten digits tell
-    no century.
+    A national number is the whole of it but for what may stand before. Beside the person's `number` one that is
+    another's was none: 7 of 1,000 ten-digit ids could be one. Ten digits tell no century.
     """
     subject = _text(claims, "sub")
     if subject is None:
         raise UnusableClaims("sub")
     before = _SCHEME.match(subject)
-    in_it = of_any_country(subject[before.end() if before else 0 :], today=today)
+    rest = subject[before.end() if before else 0 :]
+    in_it = of_any_country(rest, today=today)
     if in_it and (number is None or in_it.number[-10:] == number.number[-10:]):
-        raise SubjectIsNationalNumber("sub is a national number, and must be opaque")
+        raise SubjectNotOpaque("sub is a national number, and must be opaque")
+    if names_somebody(subject) or _is_the_phone(rest, _text(claims, "phone_number")):
+        raise SubjectNotOpaque("sub is an e-mail address, a phone or a name, and must be opaque")
     return subject
+
+
+def names_somebody(subject: str) -> bool:
+    """Whether it is an e-mail address, a phone with its country's code, or words."""
+    is_address = "@" in subject or "%40" in subject
+    return is_address or any(each.isspace() for each in subject) or _PHONE.fullmatch(subject) is not None
+
+
+def _is_the_phone(digits: str, phone: str | None) -> bool:
+    """Digits are an id like any other, unless the provider tells them as the person's phone, too."""
+    told = re.sub(r"\D", "", phone or "", flags=re.ASCII)
+    if not re.fullmatch(r"\d+", digits, re.ASCII) or min(len(digits), len(told)) < _FEWEST_DIGITS:
+        return False
+    return told.endswith(digits) or digits.endswith(told)
 
 
 def _instant(seconds: object) -> datetime:

@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse
 from domain.patient import Identity, ProviderLogin
 from domain.ports import Clock
 from integrations.oidc.attempts import AttemptTooLarge, LoginAttempt, LoginAttempts
-from integrations.oidc.claims import SubjectIsNationalNumber, identity_from
+from integrations.oidc.claims import SubjectNotOpaque, identity_from
 from integrations.oidc.kept import IdentityProviderUnavailable
 from integrations.oidc.provider import OidcSettings
 from integrations.oidc.strict import DEADLINE_SECONDS, NotBelieved, StrictClient, tells_of_the_person
@@ -49,7 +49,7 @@ class LoginProblem(StrEnum):
     PROVIDER_REFUSED = "PROVIDER_REFUSED"  # it answered with an error
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"  # no usable answer within the deadline
     NOT_BELIEVED = "NOT_BELIEVED"  # its answer failed a check
-    SUBJECT_NOT_OPAQUE = "SUBJECT_NOT_OPAQUE"  # it names people by their national number
+    SUBJECT_NOT_OPAQUE = "SUBJECT_NOT_OPAQUE"  # it names people by a number, address or name of theirs
     RETURN_TO_TOO_LONG = "RETURN_TO_TOO_LONG"
 
 
@@ -181,7 +181,7 @@ def _kept(attempt: LoginAttempt, identity: Identity, token: Mapping[str, Any]) -
 
 def _problem(error: Exception) -> LoginProblem:
     """An OAuth error is the provider's own no, unless it is one of our checks."""
-    if isinstance(error, SubjectIsNationalNumber):
+    if isinstance(error, SubjectNotOpaque):
         return LoginProblem.SUBJECT_NOT_OPAQUE
     if isinstance(error, NotBelieved) or not isinstance(error, AuthlibBaseError):
         return LoginProblem.NOT_BELIEVED

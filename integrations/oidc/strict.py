@@ -18,7 +18,7 @@ from starlette.requests import Request
 from domain.national_id import of_any_country
 from domain.ports import Clock
 from integrations.oidc.attempts import LoginAttempts
-from integrations.oidc.claims import has_national_id
+from integrations.oidc.claims import has_national_id, names_somebody
 from integrations.oidc.discovery import discover
 from integrations.oidc.kept import IdentityProviderUnavailable, Kept
 from integrations.oidc.keys import usable_keys
@@ -159,9 +159,10 @@ def tells_of_the_person(id_token: str, today: date) -> bool:
 
 
 def _is_opaque(subject: str, today: date) -> bool:
-    """Neither an e-mail address nor anything with a valid national number in it, of synthetic people too."""
+    """Neither what a login is refused for nor anything with a valid national number in it, of synthetic people too:
+    an id that only looks like one is taken at a login, and goes in a form all the same."""
     parts = MAYBE_NUMBERS.findall(subject)
-    return "@" not in subject and not any(of_any_country(part, today=today) for part in parts)
+    return not names_somebody(subject) and not any(of_any_country(part, today=today) for part in parts)
 
 
 def _id_token_class(access_token: str | None, now_seconds: int) -> type[CodeIDToken]:
