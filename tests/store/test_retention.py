@@ -12,13 +12,14 @@ from domain.audit import SYSTEM, ActorKind, AuditEntry
 from domain.booking import Asked, Booking, BookingStatus
 from domain.consent import Consent, ConsentKind
 from domain.pages import PageRequest
-from domain.ports import DataExport
+from domain.ports import DataExport, Session
 from domain.usecases import forget
 from domain.usecases.record import record
 from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.sealing import Sealing
 from integrations.store.work import StartSqlWork
 from tests.databases import raw
+from tests.planted import as_written
 from tests.store.making import AT_TEN, NOW, SECRET, TENANTS, an_id, make_booking, make_identity
 from tests.store.test_erasing import WRITTEN
 from tests.store.test_forgetting import forget_at, left
@@ -196,6 +197,56 @@ async def test_the_trail_goes_after_five_years_and_no_sooner(start: StartSqlWork
         await work.commit()
     assert await forget_at(start, today) == 1
     assert await left(engine, "SELECT action FROM audit") == ["after 4"]
+
+
+async def logged_in(start: StartSqlWork, tenant_id: str, ends: datetime) -> None:
+    times = dict.fromkeys(("authenticated_at", "created_at", "last_seen_at"), NOW)
+    async with start(tenant_id) as work:
+        await work.patients.recognise(tenant_id, make_identity(), KARI)
+        session = Session(tenant_id=tenant_id, id=tenant_id, patient_id=KARI, expires_at=ends, **times)
+        await work.sessions.add(session)
+        await work.commit()
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.name == "domain.usecases.forget"]
+
+
+async def test_what_one_tenant_cannot_let_go_of_is_in_no_others_way(
+    start: StartSqlWork, engine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line of the trail that the database keeps yet, by its own clock, which is behind ours."""
+    ahead = datetime.now(UTC) + 8 * DAY
+    for tenant_id in TENANTS:
+        await logged_in(start, tenant_id, ahead)
+    first, *_ = TENANTS
+    async with start(first) as work:
+        at = ahead - forget.TRAIL - MINUTE
+        line: dict[str, Any] = {"actor": SYSTEM, "action": "old", "target": "booking", "target_id": an_id("b")}
+        await work.audit(AuditEntry(tenant_id=first, at=at, **line))
+        await work.commit()
+    with pytest.raises(forget.NotAllForgotten, match="1 steps failed, 2 rows are gone"):
+        await forget_at(start, ahead)
+    assert await left(engine, "SELECT id FROM session") == []
+    assert told(caplog) == [f"the trail of {first} cannot be let go of"]
+    assert "append_only" not in as_written(caplog.records)
+
+
+async def test_nor_is_one_kind_in_the_way_of_another(
+    start: StartSqlWork, engine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await kari(start)
+    export = DataExport(tenant_id="nord", id=uuid4(), patient_id=KARI, created_at=NOW, expires_at=NOW, content=b"{}")
+    async with start("nord") as work:
+        await work.exports.put(export)
+        await work.commit()
+    async with raw(engine) as connection:
+        await connection.execute(text("ALTER TABLE session RENAME TO lost"))
+        await connection.commit()
+    with pytest.raises(forget.NotAllForgotten):
+        await forget_at(start, NOW + MINUTE)
+    assert await left(engine, "SELECT id FROM data_export") == []
+    assert told(caplog) == [f"sessions of {tenant_id} cannot be let go of" for tenant_id in sorted(TENANTS)]
 
 
 async def test_a_few_rows_at_a_time(start: StartSqlWork, statements: Any, monkeypatch: pytest.MonkeyPatch) -> None:
