@@ -4,9 +4,11 @@ import asyncio
 import shlex
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +323,19 @@ def test_keys_are_rotated_and_wrapped_anew_by_command(town: Town, filled_url: st
         assert wrapped.stdout.splitlines() == [f"nordhelse: {count} keys wrapped anew"], wrapped.stderr
     assert "master key 1" in told_in_one_line(run("seal", "rotate", "nordhelse", **told))
     assert "nobody" in told_in_one_line(run("seal", "rotate", "nobody", **told))
+
+
+def test_it_is_told_whose_rows_do_not_open(town: Town, sqlite_filled_url: str) -> None:
+    asyncio.run(_somebody_known(sqlite_filled_url, "nordhelse"))
+    with closing(sqlite3.connect(sqlite_filled_url.removeprefix("sqlite:///"))) as database:
+        database.execute("UPDATE patient SET person_sealed = ?", (b"\x02\x00\x01" + bytes(40),))
+        database.commit()
+    told = {**NEEDED, "database_url": sqlite_filled_url, "key_seconds": 0.1, "log_level": "warning"}
+    line = "itb: not all of it opens, and keeps its keys: nordhelse (1 rows of patient)"
+    rotated = run("seal", "rotate", **told)
+    assert (rotated.returncode, rotated.stderr) == (2, f"{line}\n")
+    assert rotated.stdout.splitlines()[-1] == "the former keys of 1 tenants are retired"
+    assert told_in_one_line(run("migrate", **told)) == line
 
 
 def test_a_command_needs_to_be_told_how_to_seal() -> None:

@@ -117,8 +117,7 @@ def _silent(_: str) -> None:
 
 async def _sealed(settings: Settings, say: Callable[[str], None]) -> None:
     async with ready_house(settings) as house:
-        for tenant in await house.catalogue.tenants():
-            await house.use.rotate_keys.seal(tenant.id, say)
+        await house.use.rotate_keys.seal_all([tenant.id for tenant in await house.catalogue.tenants()], say)
 
 
 async def seal(settings: Settings, order: str, tenant_id: str, say: Callable[[str], None]) -> None:

@@ -1,5 +1,6 @@
 """The keys that people's data is sealed by, and what is sealed by them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -17,6 +18,16 @@ class KeyReport:
     state: str
     master: int
     values: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resealed:
+    """How many rows were sealed anew, how many of which table do not open and stay as they are, and where to go on,
+    None at the end."""
+
+    done: int
+    lost: Mapping[str, int]
+    next: Place | None
 
 
 class Unsealable(Exception):
@@ -39,17 +50,16 @@ class Keys(Protocol):
         """Seal by the next keys from now on; to be called once every process has read them."""
         ...
 
-    async def reseal(self, tenant_id: str, limit: int, after: Place | None = None) -> tuple[int, Place | None]:
-        """Seal anew what is in the clear or sealed by a former key, at most so many; returns how many it was, and where
-        to go on, None at the end.
+    async def reseal(self, tenant_id: str, limit: int, after: Place | None = None) -> Resealed:
+        """Seal anew what is in the clear or sealed by a former key, looking at so many rows at most.
 
-        What somebody else is just writing is left out. Raises `Unsealable` for what does not open, but for what a
-        provider gave at login: that is let go of.
+        What somebody else is just writing is left out. What a provider gave at login is let go of where it does not
+        open. Raises `Unsealable` where the tenant's keys do not.
         """
         ...
 
     async def remaining(self, tenant_id: str) -> int:
-        """How much is still in the clear or sealed by a former key."""
+        """How many rows are still in the clear or sealed by a former key, those that do not open among them."""
         ...
 
     async def retire(self, tenant_id: str) -> None:

@@ -4,6 +4,7 @@ Every step finds out from the rows what is left to be done, so that any of them 
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Column, ColumnElement, LargeBinary, Table, and_, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.ports import KeyReport, Unsealable
+from domain.ports import KeyReport, Resealed, Unsealable
 from domain.ports.keys import Place
 from integrations.store import booking_rows, exports, patient_rows, sessions
 from integrations.store.sealing import HEADER, KEY_BYTES, KeyState, Purpose, Sealing, TenantKeys, header_of
@@ -113,17 +114,22 @@ class SqlKeys:
         here = K.tenant_id == tenant_id, K.purpose == purpose, K.state == state.value
         await self._connection.execute(update(TENANT_KEY).where(*here).values(state=next.value))
 
-    async def reseal(self, tenant_id: str, limit: int, after: Place | None = None) -> tuple[int, Place | None]:
+    async def reseal(self, tenant_id: str, limit: int, after: Place | None = None) -> Resealed:
         keys, (number, last) = await self._keys(tenant_id), after or (0, SEALED[0].before)
-        rows = await self._stale(SEALED[number], keys, last, limit)
+        sealed, lost = SEALED[number], Counter[str]()
+        rows = await self._stale(sealed, keys, last, limit)
         for row in rows:
-            C = SEALED[number].table.c
-            itself = C.tenant_id == tenant_id, C.id == row.id
-            values = SEALED[number].anew(keys, row)
-            await self._connection.execute(update(SEALED[number].table).where(*itself).values(values))
+            try:
+                values = sealed.anew(keys, row)
+            except (Unsealable, ValueError):  # it does not open, or nothing is in it that can be read
+                lost[sealed.table.name] += 1
+                continue
+            itself = sealed.table.c.tenant_id == tenant_id, sealed.table.c.id == row.id
+            await self._connection.execute(update(sealed.table).where(*itself).values(values))
+        on: Place | None = (number + 1, SEALED[number + 1].before) if number + 1 < len(SEALED) else None
         if len(rows) == limit:
-            return limit, (number, rows[-1].id)
-        return len(rows), (number + 1, SEALED[number + 1].before) if number + 1 < len(SEALED) else None
+            on = number, rows[-1].id
+        return Resealed(done=len(rows) - lost.total(), lost=lost, next=on)
 
     async def _stale(self, sealed: Sealed, keys: TenantKeys, last: UUID | str, limit: int) -> Sequence[AnyRow]:
         """Rows that are being written are skipped: who waits for nobody is in nobody's way for long."""
