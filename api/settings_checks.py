@@ -5,6 +5,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from api.logs import FORMS
 from api.master_keys import read_master_keys
 from domain.api_key import PepperMissing, PeppersInvalid
 from domain.origins import LOOPBACK, origin_of
@@ -46,8 +47,8 @@ def check(settings: "Settings") -> None:
         raise SettingsInvalid(f"{PREFIX}SECRET: must be at least {SHORTEST_SECRET} characters long")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingsInvalid(f"{PREFIX}LOG_LEVEL: must be debug, info, warning or error")
-    if settings.log_format not in ("text", "json"):
-        raise SettingsInvalid(f"{PREFIX}LOG_FORMAT: must be text or json")
+    if settings.log_format not in FORMS:
+        raise SettingsInvalid(f"{PREFIX}LOG_FORMAT: must be {' or '.join(FORMS)}")
     try:
         read_master_keys(settings.master_keys)
     except ValueError as why:
