@@ -18,6 +18,9 @@ CHATTY = ("aiosqlite", "alembic", "asyncio", "hpack", "httpcore2", "httpx2", "ur
 
 FORMS = ("text", "json")
 
+PER_CONNECTION = ('%s - "WebSocket %s" ', "connection ")
+"""How the lines begin that uvicorn writes for each WebSocket, the first with the caller's address in it."""
+
 
 def _without_words(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Of an exception and what it came from: classes and places. Its text may name anybody, and a name has no pattern.
@@ -85,12 +88,20 @@ def quieten() -> None:
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("asyncio").addFilter(_first_line)  # once, however often it is added
+    logging.getLogger("uvicorn.error").addFilter(_of_the_server)
 
 
 def _first_line(record: logging.LogRecord) -> bool:
     """asyncio writes out the task that failed below it, and with the task what its exception says."""
     record.msg = str(record.msg).partition("\n")[0]
     return True
+
+
+def _of_the_server(record: logging.LogRecord) -> bool:
+    """When it starts and stops comes by the same logger as each connection, and as headers and frames for debugging."""
+    if record.levelno == logging.INFO:
+        return not str(record.msg).startswith(PER_CONNECTION)
+    return record.levelno > logging.INFO
 
 
 def _uncaught(kind: type[BaseException], failure: BaseException, trace: TracebackType | None) -> None:

@@ -1,13 +1,15 @@
 """The product's own schema and sign-in over a WebSocket."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from api.app import create_app
 from api.bootstrap import open_house
 from tests.api.test_bad_input import CODES
-from tests.living import OTHER, Town, sign_in
+from tests.living import OTHER, Town, running, sign_in
 from tests.transports.small import served
 from tests.transports.talking import begun, talking
 
@@ -61,3 +63,22 @@ async def test_every_error_is_coded(url: str) -> None:
             assert {error["extensions"]["code"] for error in errors} <= CODES
             if told["type"] == "next":
                 assert (await talk.hear())["type"] == "complete"
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+async def test_the_log_has_the_servers_start_and_end_and_no_connection(
+    town: Town, sqlite_filled_url: str, tmp_path: Path, level: str
+) -> None:
+    with running(town.settings(sqlite_filled_url, log_level=level), tmp_path / "stderr") as server:
+        address = f"{server.url.replace('http', 'ws')}/graphql?called=Kari"
+        async with begun(address) as talk:
+            assert (await talk.data("{ tenant { slug } }"))["tenant"]
+        with pytest.raises(InvalidStatus, match="403"):
+            async with talking(address, origin="https://evil.example"):
+                pass
+    lines = [line for line in (tmp_path / "stderr").read_text().splitlines() if " uvicorn.error " in line]
+    told = " ".join(lines)
+    assert "Started server process" in told and "Application startup complete" in told
+    assert "Finished server process" in told
+    for each in ("WebSocket", "connection", "Kari", "connection_init", "slug"):
+        assert each not in told
