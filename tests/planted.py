@@ -3,10 +3,14 @@
 The people of the sandbox are planted: their numbers, names, phones and addresses go in wherever a test books, signs in
 or rings. Each record is looked at as the product's own formatter writes it; so is what child processes have written to
 standard error, every error and `/metrics` that is answered, and every error that comes as an event or over a WebSocket.
+
+Children of our own code look at their records by themselves: forked ones have the scan from their parent, spawned ones
+begin with `read_in_child`. What they find they write into a file at once, for they may be killed at any moment.
 """
 
 import json
 import logging
+import os
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
@@ -35,20 +39,27 @@ KNOWN = pattern_of(_planted())
 
 
 class Scan(logging.Handler):
-    """`leaks` are lines with somebody in them, since they were last asked for."""
+    """`leaks` are lines with somebody in them, since they were last asked for; those of children stand in `told`."""
 
     def __init__(self, known: re.Pattern[str] = KNOWN, *, scrub: bool = True) -> None:
         super().__init__(logging.NOTSET)
         self.setFormatter(LogFormatter("text", scrub=scrub))
         self.known = known
         self.leaks: list[str] = []
+        self.told: Path | None = None
+        self._reader = os.getpid()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.look(f"log of {record.name}", self.format(record))
 
     def look(self, where: str, text: str) -> None:
-        if self.known.search(text):
+        if not self.known.search(text):
+            return
+        if self.told is None or os.getpid() == self._reader:
             self.leaks.append(f"{where}: {text}")
+            return
+        with self.told.open("a") as file:
+            file.write(f"{json.dumps(f'{where} in a child: {text}')}\n")
 
     def file(self, path: Path) -> None:
         self.look(path.name, path.read_text(errors="replace"))
@@ -83,6 +94,9 @@ class Scan(logging.Handler):
 
     def taken(self) -> list[str]:
         leaks, self.leaks = self.leaks, []
+        if self.told and self.told.exists():
+            leaks += map(json.loads, self.told.read_text().splitlines())
+            self.told.unlink()
         return leaks
 
 
@@ -116,13 +130,24 @@ HOOKS: dict[str, list[Any]] = {"response": [SCAN.answer]}
 """For every client that speaks to the product: what it answers is looked through for people that it should not name."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def everything_is_read() -> Iterator[None]:
+def _listen() -> None:
     root = logging.getLogger()
-    before = root.level
     root.addHandler(SCAN)
-    root.setLevel(min(before, logging.INFO))
+    root.setLevel(min(root.level, logging.INFO))
     quieten()
+
+
+def read_in_child(told: Path | None) -> None:
+    """For a process that was spawned, and so has begun with nothing. `told` is its parent's `SCAN.told`."""
+    SCAN.told, SCAN._reader = told, 0
+    _listen()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def everything_is_read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    root = logging.getLogger()
+    before, SCAN.told = root.level, tmp_path_factory.mktemp("told") / "by-children"
+    _listen()
     yield
     root.removeHandler(SCAN)
     root.setLevel(before)

@@ -8,6 +8,7 @@ import pytest
 from bench.availability import SMOKE, Bench
 from tests.commands import ROOT, environment
 from tests.living import Town
+from tests.planted import PEOPLE, SCAN
 
 LINES = {
     "bench.availability": (
@@ -37,6 +38,21 @@ LINES = {
 }
 
 
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """What a benchmark and the processes that it starts have written is read, as everybody's is."""
+    ran = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=180)
+    SCAN.look("standard error", ran.stderr)
+    SCAN.look("standard output", ran.stdout)
+    return ran
+
+
+def test_what_a_benchmark_writes_is_read() -> None:
+    program = f"import logging; logging.warning('sent to {PEOPLE[0].name}')"
+    run(sys.executable, "-c", program)
+    [leak] = SCAN.taken()
+    assert PEOPLE[0].name in leak
+
+
 def test_a_busy_machine_does_not_end_a_measurement() -> None:
     """Only what measures a deadline sets one; all else waits for as long as any machine may take."""
     bench = Bench(town=Town(*[None] * 2, "http://127.0.0.1:9"), url="sqlite:///", size=SMOKE, search={})  # type: ignore[arg-type]
@@ -46,14 +62,7 @@ def test_a_busy_machine_does_not_end_a_measurement() -> None:
 
 @pytest.mark.parametrize("module", LINES)
 def test_a_benchmark_runs_and_tells_every_ratio(module: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", module, "--smoke"],
-        env=environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+    ran = run(sys.executable, "-m", module, "--smoke")
     assert ran.returncode == 0, ran.stderr
     for line in LINES[module]:
         assert any(each.startswith(line) for each in ran.stdout.splitlines()), (line, ran.stdout)

@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from integrations.store.booking_reads import SqlBookingReads
 from integrations.store.engine import open_engine
 from integrations.store.sealing import Sealing
 from integrations.store.work import StartSqlWork
+from tests.planted import SCAN, read_in_child
 from tests.store.making import NOW, SECRET, make_booking, make_tenant
 
 PROCESSES = 2
@@ -58,7 +60,8 @@ class Outcome:
 def processes() -> Iterator[ProcessPoolExecutor]:
     """They start each race at the same moment, and stay from race to race."""
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, spawn, initializer=_know, initargs=(spawn.Barrier(PROCESSES),)) as pool:
+    known = spawn.Barrier(PROCESSES), SCAN.told
+    with ProcessPoolExecutor(PROCESSES, spawn, initializer=_know, initargs=known) as pool:
         yield pool
 
 
@@ -70,9 +73,10 @@ async def race(pool: ProcessPoolExecutor, url: str, racers: Sequence[Racer]) -> 
     return [outcome for share in told for outcome in share]
 
 
-def _know(barrier: Any) -> None:
+def _know(barrier: Any, told: Path | None) -> None:
     global _barrier
     _barrier = barrier
+    read_in_child(told)
 
 
 def _run(url: str, racers: Sequence[Racer]) -> list[Outcome]:

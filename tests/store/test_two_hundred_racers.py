@@ -1,5 +1,6 @@
 """However many want overlapping times at once: one has each of them, and nobody is told anything but yes or no."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +21,7 @@ from integrations.store.booking_rows import booking_of
 from integrations.store.tables_bookings import BOOKING, BOOKING_STEP
 from integrations.store.work import StartSqlWork
 from tests.databases import raw
+from tests.planted import PEOPLE, SCAN
 from tests.store.making import NOW, an_id, at, make_booking, make_identity
 from tests.store.racing import Outcome, Racer, processes, race
 from tests.store.test_bookings_guard import put
@@ -170,3 +172,13 @@ async def test_of_two_hundred_racers_each_time_has_one_and_nothing_fails(
         check_winners(outcomes, days.before, after)
         check_times(outcomes, days.before, after)
         assert set(await days.times_lapsed()) == {1}
+
+
+def _says(name: str) -> None:
+    logging.getLogger("domain").info("sent to %s", name)
+
+
+def test_what_racers_log_in_their_processes_is_read(pool: ProcessPoolExecutor) -> None:
+    pool.submit(_says, PEOPLE[0].name).result(timeout=120)
+    [leak] = SCAN.taken()
+    assert "in a child" in leak and PEOPLE[0].name in leak
