@@ -188,18 +188,19 @@ def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:
             work.cancel()
             with suppress(asyncio.CancelledError):
                 await work
+            await operations.stop()
             await house.close()
 
-    over_http, over_sockets = _endpoints(house)
+    operations = Operations(schema, Fanout(schema), query_seconds=house.settings.query_seconds)
+    over_http, over_sockets = _endpoints(house, operations)
     graphql = [Route("/graphql", over_http), WebSocketRoute("/graphql", over_sockets)]
     app = Starlette(routes=[Route("/", _home), *graphql, *routes], middleware=_around(house), lifespan=lifespan)
     app.state.stop_streams = over_http.stop
     return app
 
 
-def _endpoints(house: House) -> tuple[GraphQLEndpoint, SocketEndpoint]:
+def _endpoints(house: House, operations: Operations) -> tuple[GraphQLEndpoint, SocketEndpoint]:
     settings = house.settings
-    operations = Operations(schema, Fanout(schema), query_seconds=settings.query_seconds)
     seen_to: dict[str, Any] = {
         "still": house.still,
         "recheck": settings.recheck_seconds,

@@ -131,7 +131,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         """Raises `RateLimited` for one too many. It is run at once, or its place would not be given back."""
         leave = self._connections.enter(request, context.languages)
         results = self._operations.stream(operation, context, may_run)
-        return EventStream(results, context, response.headers, self._events, leave)
+        lasting = self._operations.is_subscription(operation)
+        return EventStream(results, context, response.headers, self._events, leave, lasting=lasting)
 
     async def _execute(self, operation: Operation, context: Context, method: str) -> ExecutionResult:
         try:

@@ -15,6 +15,7 @@ from strawberry.types.graphql import OperationType
 
 from api.context import Context
 from api.errors import BadInput, Schema, coded
+from api.unbroken import GoingOn, Unbroken
 
 log = logging.getLogger(__name__)
 
@@ -88,15 +89,20 @@ Shared = Callable[[Operation, Context], Results | None]
 class Operations:
     """Queries and mutations have one result, subscriptions any number; every error is coded, wherever it was raised.
 
-    A query is cut after `query_seconds`, whoever waits for it. A mutation never is: between an EHR's answer and what is
-    written of it, cutting would make a booking that is known one that has to be found out, and tell the patient so.
-    Each thing it waits for has a deadline of its own.
+    A query is cut after `query_seconds`, whoever waits for it. A mutation never is, not even when nobody waits for it
+    any more: between an EHR's answer and what is written of it, cutting would make a booking that is known one that has
+    to be found out, and tell the patient so. Each thing it waits for has a deadline of its own.
     """
 
     def __init__(self, schema: Schema, shared: Shared | None = None, *, query_seconds: float = 30) -> None:
         self._schema = schema
         self._shared = shared
         self._query_seconds = query_seconds
+        self._going_on = GoingOn()
+
+    async def stop(self) -> None:
+        """When the server has waited for its connections as long as it may."""
+        await self._going_on.stop()
 
     def kind(self, operation: Operation) -> OperationType | None:
         """None when it cannot be told: a syntax error, or no operation of that name."""
@@ -110,10 +116,16 @@ class Operations:
         """Without a look into most documents: a keyword has one spelling."""
         return "subscription" in operation.query and self.kind(operation) is OperationType.SUBSCRIPTION
 
+    def _is_mutation(self, operation: Operation) -> bool:
+        return "mutation" in operation.query and self.kind(operation) is OperationType.MUTATION
+
     async def answer(
         self, operation: Operation, context: Context, allowed: Collection[OperationType]
     ) -> ExecutionResult:
-        """The one result of a query or mutation. Raises what Strawberry does where none of it can be run."""
+        """The one result of a query or mutation, for who is not cancelled when its client leaves: over HTTP nobody is.
+
+        Raises what Strawberry does where none of it can be run.
+        """
         try:
             async with asyncio.timeout(self._limit(operation)):
                 return await self._schema.execute(
@@ -136,7 +148,8 @@ class Operations:
             shared = self._shared(operation, context)
             if shared is not None:
                 return shared
-        return self.execute(operation, context, allowed)
+        executed = self.execute(operation, context, allowed)
+        return Unbroken(executed, self._going_on) if self._is_mutation(operation) else executed
 
     async def execute(
         self, operation: Operation, context: Context, allowed: Collection[OperationType] | None = None
@@ -165,11 +178,7 @@ class Operations:
             yield Result(refused.body, has_errors=True) if begun else refused
 
     def _limit(self, operation: Operation) -> float | None:
-        """Looks into few documents, as `is_subscription` does."""
-        may_be_other = "mutation" in operation.query or "subscription" in operation.query
-        if may_be_other and self.kind(operation) in (OperationType.MUTATION, OperationType.SUBSCRIPTION):
-            return None
-        return self._query_seconds
+        return None if self._is_mutation(operation) or self.is_subscription(operation) else self._query_seconds
 
 
 async def _next(results: AsyncIterator[Any], limit: float | None, context: Context) -> Any:

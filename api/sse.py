@@ -50,8 +50,12 @@ class EventStream(Response):
         headers: Mapping[str, str],
         rules: StreamRules,
         leave: Callable[[], None] = lambda: None,
+        *,
+        lasting: bool = True,
     ) -> None:
-        """`leave` is called when all is over."""
+        """`leave` is called when all is over. What is not `lasting` has one result and is soon over by itself: it is
+        told as over JSON, whoever has ended meanwhile, for what a mutation has done is done.
+        """
         self.status_code = 200
         self.background = None
         self.init_headers({**headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -59,14 +63,15 @@ class EventStream(Response):
         self._context = context
         self._rules = rules
         self._leave = leave
+        self._lasting = lasting
         self._stalled = False
         self._sending: asyncio.Task[None] | None = None
         self._has_left: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def stop(self) -> None:
         """Without `complete`, so that the client comes back: to another server, when this one is told to end."""
-        if self._sending:
-            self._sending.cancel()
+        if self._lasting:
+            self._cut()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -91,7 +96,11 @@ class EventStream(Response):
 
     def _give_up(self) -> None:
         self._stalled = True
-        self.stop()
+        self._cut()
+
+    def _cut(self) -> None:
+        if self._sending:
+            self._sending.cancel()
 
     async def _send_results(self, out: Outlet) -> None:
         # Who is there before the first result is who has to be there later.
@@ -114,7 +123,7 @@ class EventStream(Response):
             unseen, silent = unseen + pause, silent + pause
             if unseen >= self._rules.recheck:
                 unseen = 0.0
-                has_left = await has_ended(self._rules.still, self._context)
+                has_left = self._lasting and await has_ended(self._rules.still, self._context)
             if not has_left and silent >= self._rules.heartbeat:
                 silent = 0.0
                 await out.send(_chunk(COMMENT))

@@ -5,7 +5,7 @@ import gc
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +32,7 @@ OPEN: Counter[str] = Counter()
 """Subscriptions whose source is open, by field; and what was produced."""
 
 HELD: set[str] = set()
-"""While anything is in it, `slowToClose` does not close."""
+"""While anything is in it, `slowToClose` does not close, and `addAtLast` does not add."""
 
 
 @strawberry.type
@@ -66,6 +66,14 @@ class Mutation:
     @strawberry.mutation
     async def add_slowly(self, number: int, seconds: float) -> int:
         await asyncio.sleep(seconds)
+        return number + 1
+
+    @strawberry.mutation
+    async def add_at_last(self, number: int) -> int:
+        with opened("mutation"):
+            while HELD:  # noqa: ASYNC110 - it is let go by another thread
+                await asyncio.sleep(0.01)
+        OPEN["added"] += 1
         return number + 1
 
 
@@ -216,7 +224,7 @@ class Running:
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             generators: Any = getattr(self.loop, "_asyncgens")  # noqa: B009 - only the loop knows them
             alive = {"tasks": len(tasks), "generators": len(list(generators))}
-            open_now = {name: OPEN[name] for name in ("forever", "query", "slow", "flood", "waiting")}
+            open_now = {name: OPEN[name] for name in ("forever", "query", "mutation", "slow", "flood", "waiting")}
             return {**alive, "connections": len(self.server.server_state.connections), **open_now}
 
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(look(), self.loop))
@@ -265,6 +273,7 @@ def running(
     origins: Any = (),
     connections: Connections | None = None,
     query_seconds: float = 30,
+    patience: int = 1,
 ) -> Iterator[Running]:
     door = Door()
     rules = rules or SocketRules(still=door.still)
@@ -279,15 +288,23 @@ def running(
     socket = SocketEndpoint(
         operations, as_over_http(door.context), may_come=may_come, connections=connections, rules=rules
     )
-    app = Starlette(routes=[Route("/graphql", endpoint), WebSocketRoute("/graphql", socket)])
-    with served(app) as (address, loop, running_server):
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await operations.stop()
+
+    routes = [Route("/graphql", endpoint), WebSocketRoute("/graphql", socket)]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.stop_streams = endpoint.stop
+    with served(app, patience) as (address, loop, running_server):
         yield Running(address, loop, running_server, door, endpoint)
 
 
 @contextmanager
-def served(app: Any) -> Iterator[tuple[str, asyncio.AbstractEventLoop, Any]]:
+def served(app: Any, patience: int = 1) -> Iterator[tuple[str, asyncio.AbstractEventLoop, Any]]:
     """As `serve` does it, so with its limits."""
-    listener, running_server = listen("127.0.0.1", 0), server(app, "critical", patience=1)
+    listener, running_server = listen("127.0.0.1", 0), server(app, "critical", patience)
     started: list[asyncio.AbstractEventLoop] = []
 
     async def serve() -> None:
