@@ -36,7 +36,7 @@ class SocketRules:
 
     init_timeout: float = 5
     send_timeout: float = 10
-    recheck: float = 30
+    recheck: float = 20
     longest: float = 8 * 3600
     most_operations: int = 50
     still: Still = everybody_stays

@@ -122,7 +122,7 @@ class Settings:
     )
     api_key_seconds: float = setting(
         "Seconds for which what is known of an API key counts: a revoked one opens something for so long. At most 30.",
-        15.0,
+        10.0,
     )
     api_key_peppers: str = setting(
         "`1:…,2:…`: secrets of at least 32 characters that API keys are kept under. Every one of them reads. Empty: "
@@ -140,7 +140,11 @@ class Settings:
         "tokens of the numbers next to it go on counting.",
         1,
     )
-    recheck_seconds: float = setting("Seconds between looks whether who opened a WebSocket is still signed in.", 30.0)
+    recheck_seconds: float = setting(
+        "Seconds between looks whether who opened a WebSocket or event stream is still signed in, and their key still "
+        "stands.",
+        20.0,
+    )
     connection_seconds: float = setting(
         "Seconds a WebSocket or event stream may be open; then it ends, and the client connects again.", 28_800.0
     )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -29,7 +30,7 @@ class StreamRules:
 
     heartbeat: float = 12
     send_timeout: float = 10
-    recheck: float = 30
+    recheck: float = 20
     longest: float = 8 * 3600
     still: Still = everybody_stays
 
@@ -116,16 +117,15 @@ class EventStream(Response):
 
     async def _beat(self, out: Outlet) -> None:
         """Keeps proxies from taking silence for the end; ends when the client's session or key has."""
-        pause, unseen, silent = min(self._rules.heartbeat, self._rules.recheck), 0.0, 0.0
-        has_left = await self._has_left
+        has_left, now, rules = await self._has_left, asyncio.get_running_loop().time, self._rules
+        to_look, to_speak = now() + rules.recheck if self._lasting else inf, now() + rules.heartbeat
         while not has_left:
-            await asyncio.sleep(pause)
-            unseen, silent = unseen + pause, silent + pause
-            if unseen >= self._rules.recheck:
-                unseen = 0.0
-                has_left = self._lasting and await has_ended(self._rules.still, self._context)
-            if not has_left and silent >= self._rules.heartbeat:
-                silent = 0.0
+            await asyncio.sleep(min(to_look, to_speak) - now())
+            if now() >= to_look:
+                to_look = now() + rules.recheck
+                has_left = await has_ended(rules.still, self._context)
+            if not has_left and now() >= to_speak:
+                to_speak = now() + rules.heartbeat
                 await out.send(_chunk(COMMENT))
         ended = failed(Unauthenticated(), self._context)
         await out.send(_chunk(_next(ended.body) + COMPLETE))

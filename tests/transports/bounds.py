@@ -14,9 +14,9 @@ T = TypeVar("T")
 SHORT = 0.2
 """Seconds; what is looked at so often has to end within SOON turns."""
 
-SOON = 80
+SOON = 50
 LONG = 30
-"""Turns of a tenth of a second and an answer: on a quiet machine 8 s, half of the least default, and 15 times SHORT."""
+"""Turns of a tenth of a second and an answer: on a quiet machine 5 s, half of the least default, and 15 times SHORT."""
 
 
 async def ends_soon(url: str, ending: Coroutine[Any, Any, T]) -> T:
