@@ -36,6 +36,7 @@ from api.settings import Settings
 from api.signing import Signer
 from api.slow_bodies import SlowBodies
 from api.sse import StreamRules
+from api.standing import KeyEnded
 from api.tenants import TenantDirectory, TenantsUnreadable, reached_under
 from api.websocket import SocketEndpoint, as_over_http
 from api.worker import work_forever
@@ -162,10 +163,10 @@ class House:
     async def still(self, context: Context) -> bool:
         """Whether who was signed in at the first look, when a connection was opened, still is; others need not be.
 
-        A key or token that was brought must still stand in any case.
+        A key or token that was brought must still stand in any case; raises `KeyEnded`.
         """
         if not await context.caller_stands():
-            return False
+            raise KeyEnded(context.languages)
         until = await context.signed_in_until()
         if context.was_signed_in is None:
             context.was_signed_in = until is not None

@@ -14,10 +14,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDiscon
 
 from api.context import Context
 from api.errors import BadInput, CodedError, Forbidden, RateLimited, Unauthenticated
+from api.messages import in_english
 from api.operations import Operation, Operations, failed
 from api.outlet import Outlet
 from api.socket_messages import ClientMessage, Closed, Malformed, read
-from api.standing import Still, everybody_stays, has_ended
+from api.standing import Still, everybody_stays, what_ended
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ MakeSocketContext = Callable[[HTTPConnection, Mapping[str, Any], str], Awaitable
 GONE = Closed(None, "The client is gone")
 SILENT = Closed(None, "The client reads nothing")
 LONG_ENOUGH = Closed(1012, "Open for long enough: connect again")
+SIGNED_IN_NO_MORE = "The sign-in has ended"
 _LOST = (OSError, WebSocketDisconnect, WebSocketDisconnected)
 
 
@@ -40,6 +42,11 @@ class SocketRules:
     longest: float = 8 * 3600
     most_operations: int = 50
     still: Still = everybody_stays
+
+
+def forbidden(refused: CodedError, otherwise: str = "Forbidden") -> Closed:
+    """In English, for whoever wrote the client: no frame has room for more than a short line."""
+    return Closed(4403, otherwise if refused.message == refused.code else in_english(refused.message))
 
 
 class Conversation:
@@ -98,16 +105,16 @@ class Conversation:
         self._payload = payload
         self._limit.reschedule(None)
         self._first = await self._welcome(payload)
-        if await has_ended(self._rules.still, self._first):  # who is there now is who has to be there later
-            raise Closed(4403, "Forbidden")
+        if ended := await what_ended(self._rules.still, self._first):  # who is there now has to be there later
+            raise forbidden(ended)
         await self._say({"type": "connection_ack"})
         self._start(self._watch(self._first))
 
     async def _welcome(self, payload: Mapping[str, Any]) -> Context:
         try:
             return await self._make_context(self._socket, payload, uuid4().hex)
-        except (Unauthenticated, Forbidden):
-            raise Closed(4403, "Forbidden") from None
+        except (Unauthenticated, Forbidden) as refused:
+            raise forbidden(refused) from None
         except BadInput as wrong:
             raise Malformed(wrong.message) from wrong
         except CodedError as refused:  # what we depend on is down: clients come back after this code
@@ -140,8 +147,8 @@ class Conversation:
             async with aclosing(self._operations.stream(operation, context)) as results:
                 refused = await self._send_results(id, results)
             await self._finish(id, refused)
-        except (Unauthenticated, Forbidden):
-            self._stop(Closed(4403, "Forbidden"))
+        except (Unauthenticated, Forbidden) as refused:
+            self._stop(forbidden(refused))
         except _LOST:
             return  # `_listen` hears of it
         except Exception as failure:
@@ -177,17 +184,17 @@ class Conversation:
         """Nobody stays for ever, not even where nobody signed in: what a process has open is bounded in time, too."""
         try:
             async with asyncio.timeout(self._rules.longest):
-                await self._leaving(first)
+                ended = await self._ending(first)
         except TimeoutError:
             return self._stop(LONG_ENOUGH)  # clients come back after this code, and go on after their last cursor
-        self._stop(Closed(4403, "Forbidden"))
+        self._stop(forbidden(ended, SIGNED_IN_NO_MORE))
 
-    async def _leaving(self, first: Context) -> None:
-        """Returns when who is there has to leave."""
+    async def _ending(self, first: Context) -> Unauthenticated:
+        """Returns when who is there has to leave: why."""
         while True:
             await asyncio.sleep(self._rules.recheck)
-            if await has_ended(self._rules.still, first):
-                return
+            if ended := await what_ended(self._rules.still, first):
+                return ended
 
     def _stop(self, closed: Closed) -> None:
         """Wakes `run`, which alone ends the conversation."""

@@ -201,6 +201,11 @@ OWN_DATA: Mapping[str, Texts] = {
 
 TOP_LEVEL: Mapping[str, Texts] = {
     "UNAUTHENTICATED": _said("Du må logge inn.", "Du måste logga in.", "Please sign in."),
+    "KEY_ENDED": _said(
+        "API-nøkkelen eller systemtokenet gjelder ikke lenger. Ta i bruk et nytt.",
+        "API-nyckeln eller systemtoken gäller inte längre. Börja använda en ny.",
+        "The API key or system token is no longer valid. Use a new one.",
+    ),
     "FORBIDDEN": _said(
         "Du har ikke tilgang til dette.", "Du har inte tillgång till detta.", "You do not have access to this."
     ),
@@ -242,6 +247,11 @@ def message(code: str, languages: Sequence[str], **values: object) -> str:
     """The text for a code in the first wanted language that it exists in. Raises `KeyError` for an unknown code."""
     texts = _ALL[code]
     return next(texts[language] for language in (*languages, *LANGUAGES) if language in texts).format(**values)
+
+
+def in_english(text: str) -> str:
+    """One of ours, said to whoever wrote the client; what is none of ours stays as it is."""
+    return next((texts["en"] for texts in _ALL.values() if text in texts.values()), text)
 
 
 def local_time(moment: datetime, zone: ZoneInfo, languages: Sequence[str]) -> str:

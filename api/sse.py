@@ -14,7 +14,7 @@ from api.context import Context
 from api.errors import Unauthenticated
 from api.operations import Results, failed
 from api.outlet import Outlet
-from api.standing import Still, everybody_stays, has_ended
+from api.standing import Still, everybody_stays, what_ended
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class EventStream(Response):
         self._lasting = lasting
         self._stalled = False
         self._sending: asyncio.Task[None] | None = None
-        self._has_left: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._ended_before: asyncio.Future[Unauthenticated | None] = asyncio.get_running_loop().create_future()
 
     def stop(self) -> None:
         """Without `complete`, so that the client comes back: to another server, when this one is told to end."""
@@ -105,7 +105,7 @@ class EventStream(Response):
 
     async def _send_results(self, out: Outlet) -> None:
         # Who is there before the first result is who has to be there later.
-        self._has_left.set_result(await has_ended(self._rules.still, self._context))
+        self._ended_before.set_result(await what_ended(self._rules.still, self._context))
         await out.send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await out.send(_chunk(COMMENT))  # some clients do not believe that they are connected before the first byte
         try:
@@ -117,18 +117,17 @@ class EventStream(Response):
 
     async def _beat(self, out: Outlet) -> None:
         """Keeps proxies from taking silence for the end; ends when the client's session or key has."""
-        has_left, now, rules = await self._has_left, asyncio.get_running_loop().time, self._rules
+        ended, now, rules = await self._ended_before, asyncio.get_running_loop().time, self._rules
         to_look, to_speak = now() + rules.recheck if self._lasting else inf, now() + rules.heartbeat
-        while not has_left:
+        while ended is None:
             await asyncio.sleep(min(to_look, to_speak) - now())
             if now() >= to_look:
                 to_look = now() + rules.recheck
-                has_left = await has_ended(rules.still, self._context)
-            if not has_left and now() >= to_speak:
+                ended = await what_ended(rules.still, self._context)
+            if ended is None and now() >= to_speak:
                 to_speak = now() + rules.heartbeat
                 await out.send(_chunk(COMMENT))
-        ended = failed(Unauthenticated(), self._context)
-        await out.send(_chunk(_next(ended.body) + COMPLETE))
+        await out.send(_chunk(_next(failed(ended, self._context).body) + COMPLETE))
 
 
 async def _gone(receive: Receive) -> None:

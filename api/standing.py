@@ -1,30 +1,38 @@
 """Looking again at who is connected: a session or a token may end while results are still being sent."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from api.context import Context
 from api.errors import Unauthenticated
+from api.messages import message
 
 log = logging.getLogger(__name__)
 
 Still = Callable[[Context], Awaitable[bool]]
 """Whether whoever a context was made for is still signed in, and the key that was brought still stands; an unnamed
-visitor without a key always stays.
+visitor without a key always stays. May raise the `Unauthenticated` that tells what has ended.
 
 Asked when a connection is opened, to know who was there at the beginning, and now and then until it ends.
 """
 
 
-async def has_ended(still: Still, context: Context) -> bool:
+class KeyEnded(Unauthenticated):
+    """Whoever it is, no login helps: the key or system token that was brought opens nothing any more."""
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        super().__init__(message("KEY_ENDED", languages))
+
+
+async def what_ended(still: Still, context: Context) -> Unauthenticated | None:
     """Nobody is sent away because of an outage: what is asked meanwhile fails by itself."""
     try:
-        return not await still(context)
-    except Unauthenticated:
-        return True
+        return None if await still(context) else Unauthenticated()
+    except Unauthenticated as ended:
+        return ended
     except Exception as failure:
         log.warning("request %s cannot be looked at again: %s", context.request_id, type(failure).__qualname__)
-        return False
+        return None
 
 
 async def everybody_stays(_: Context) -> bool:

@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from api.app import House, create_app
 from api.bootstrap import open_house
 from api.cors import Cors, readable_by
+from api.messages import message
 from api.origins import Origins
 from domain.patient import Identity
 from domain.tenant import Tenant
@@ -139,5 +140,5 @@ async def test_a_socket_does_not_go_on_to_a_tenant_that_lists_it_not(standing: H
     with served(create_app(standing, [])) as (address, _, _):
         for origin in (THEIRS, "http://localhost:3000"):
             async with talking(f"ws://{address}/graphql", origin=origin) as talk:
-                await talk.say({"type": "connection_init", "payload": {"X-Tenant": OTHER}})
-                assert (await talk.closed())[0] == 4403
+                await talk.say({"type": "connection_init", "payload": {"X-Tenant": OTHER, "Accept-Language": "sv"}})
+                assert await talk.closed() == (4403, message("NOT_FROM_OUR_PAGES", ("en",)))

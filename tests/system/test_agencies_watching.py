@@ -25,7 +25,7 @@ from integrations.tokens.system_tokens import LEEWAY_SECONDS
 from tests.agencies import TENANT, minted, revoked
 from tests.api.searching import search_for
 from tests.databases import raw
-from tests.living import Client, Town, over_http, running, sign_in
+from tests.living import OTHER, Client, Town, over_http, running, sign_in
 from tests.oidc.serving import MovableClock
 from tests.planted import SCAN
 from tests.system.watching import PATIENCE, SLOTS
@@ -33,6 +33,14 @@ from tests.transports.bounds import SHORT, ends_soon, goes_on
 from tests.transports.small import served
 
 SOON = {"recheck_seconds": SHORT, "api_key_seconds": SHORT}
+ENDED = (4403, "The API key or system token is no longer valid. Use a new one.")
+REFUSED = {
+    "revoked": "The API key has been revoked.",
+    "its key revoked": "The API key has been revoked.",
+    "expired": "The API key has expired.",
+    "mistyped": "The API key is not written as one: look for a typing mistake.",
+    "another tenant's": "The key is another tenant's.",
+}
 TOKEN_PATH = f"/{TENANT}/1.0/R4/auth/system-token"
 
 
@@ -63,14 +71,16 @@ async def next_of(socket: ClientConnection, kind: str) -> dict[str, Any]:
     return message
 
 
-async def closing_code(socket: ClientConnection) -> int | None:
+async def closing_of(socket: ClientConnection) -> tuple[int, str]:
+    """Code and reason."""
     async with asyncio.timeout(PATIENCE):
         try:
             while True:
                 SCAN.heard(await socket.recv())
         except ConnectionClosed as closed:
-            SCAN.look("the reason of a closing", closed.rcvd.reason if closed.rcvd else "")
-            return closed.rcvd.code if closed.rcvd else None
+            assert closed.rcvd
+            SCAN.look("the reason of a closing", closed.rcvd.reason)
+            return closed.rcvd.code, closed.rcvd.reason
 
 
 async def watch(socket: ClientConnection, search: dict[str, Any]) -> None:
@@ -117,15 +127,32 @@ async def test_sockets_end_with_their_key(town: Town, sqlite_filled_url: str, tm
             for socket in (by_key, by_header, by_token, unnamed):
                 await watch(socket, search)
             await revoked(settings, lost)
-            assert await ends_soon(server.url, closing_code(by_key)) == 4403
+            assert await ends_soon(server.url, closing_of(by_key)) == ENDED
             await expired(settings, old)
-            assert await ends_soon(server.url, closing_code(by_header)) == 4403
+            assert await ends_soon(server.url, closing_of(by_header)) == ENDED
             await revoked(settings, tokens)
-            assert await ends_soon(server.url, closing_code(by_token)) == 4403
+            assert await ends_soon(server.url, closing_of(by_token)) == ENDED
             await is_open(unnamed)
-        for payload in ({"X-ApiKey": lost.text}, {"Authorization": f"Bearer {token}"}, {"X-ApiKey": "itb_typo"}):
-            async with open_socket(server.url, payload) as socket:
-                assert await closing_code(socket) == 4403
+
+
+@pytest.mark.parametrize("how", ["revoked", "its key revoked", "expired", "mistyped", "another tenant's"])
+async def test_who_may_not_open_a_socket_is_told_why_in_english(
+    town: Town, sqlite_filled_url: str, tmp_path: Path, how: str
+) -> None:
+    settings = town.settings(sqlite_filled_url, **SOON)
+    key = await minted(settings, tenant_id=OTHER if how == "another tenant's" else TENANT)
+    with running(settings, tmp_path / "log") as server:
+        payload = {"X-ApiKey": f"{key.text}x" if how == "mistyped" else key.text, "X-Tenant": TENANT}
+        if how == "its key revoked":
+            async with over_http(server.url) as client:
+                payload = {"Authorization": f"Bearer {await given_for(client, key)}"}
+        if "revoked" in how:
+            await revoked(settings, key)
+        if how == "expired":
+            await expired(settings, key)
+        await asyncio.sleep(10 * SOON["api_key_seconds"])
+        async with open_socket(server.url, {"Accept-Language": "nb", **payload}) as socket:
+            assert await closing_of(socket) == (4403, REFUSED[how])
 
 
 @pytest.mark.parametrize("slow", [{"recheck_seconds": 3600.0}, {"api_key_seconds": LONGEST_KEY_SECONDS}])
@@ -139,7 +166,7 @@ async def test_how_soon_is_what_both_settings_say(
         async with open_socket(server.url, {"X-ApiKey": key.text}) as socket:
             await next_of(socket, "connection_ack")
             await revoked(settings, key)
-            await goes_on(server.url, closing_code(socket))
+            await goes_on(server.url, closing_of(socket))
 
 
 async def test_a_stream_of_events_ends_with_its_key(town: Town, sqlite_filled_url: str, tmp_path: Path) -> None:
@@ -147,13 +174,14 @@ async def test_a_stream_of_events_ends_with_its_key(town: Town, sqlite_filled_ur
     key = await minted(settings)
     with running(settings, tmp_path / "log") as server:
         async with over_http(server.url) as client:
-            client.http.headers["X-ApiKey"] = key.text
+            client.http.headers.update({"X-ApiKey": key.text, "Accept-Language": "sv"})
             body = {"query": SLOTS, "variables": {"search": await search_for(client)}}
             asked = client.http.stream("POST", "/graphql", json=body, headers={"Accept": "text/event-stream"})
             async with asked as answer:
                 told = await _until_it_ends(answer, settings, key, server.url)
     assert "slotChanges" in told[0]
     assert "UNAUTHENTICATED" in told[-2] and "event: complete" in told[-1]
+    assert "API-nyckeln eller systemtoken gäller inte längre." in told[-2]
 
 
 async def _until_it_ends(answer: httpx2.Response, settings: Settings, key: KeyText, url: str) -> list[str]:
@@ -199,7 +227,7 @@ async def test_sockets_and_streams_end_when_their_token_has_run_out(
                     await is_open(socket)
                 clock.ahead = LIFETIME + timedelta(seconds=LEEWAY_SECONDS + 1)
                 for socket in (by_bearer, by_header):
-                    assert await ends_soon(url, closing_code(socket)) == 4403
+                    assert await ends_soon(url, closing_of(socket)) == ENDED
                 async with asyncio.timeout(PATIENCE):
                     told = "".join([text async for text in answer.aiter_text()])
                 await is_open(by_key)

@@ -11,6 +11,7 @@ import pytest
 
 from api.app import House, create_app
 from api.bootstrap import open_house
+from api.conversation import SIGNED_IN_NO_MORE
 from domain.audit import Actor, ActorKind
 from domain.national_id import national_id
 from domain.patient import Identity, LogoutToken, ProviderLogin
@@ -108,7 +109,7 @@ async def test_a_socket_of_a_session_that_was_ended_is_closed(
     ):
         await is_there(talk)
         await here.end(how)
-        assert await ends_soon(here.url, talk.closed()) == (4403, "Forbidden")
+        assert await ends_soon(here.url, talk.closed()) == (4403, SIGNED_IN_NO_MORE)
 
 
 async def test_how_soon_is_what_the_setting_says(town: Town, sqlite_filled_url: str, clock: MovableClock) -> None:
@@ -134,7 +135,7 @@ async def test_a_socket_of_an_apps_token_is_closed(
             clock.ahead = timedelta(hours=2) if how == "expired" else timedelta(seconds=2)
             if how != "expired":
                 await here.end(how, bearer)
-            assert await ends_soon(here.url, talk.closed()) == (4403, "Forbidden")
+            assert await ends_soon(here.url, talk.closed()) == (4403, SIGNED_IN_NO_MORE)
 
 
 async def test_a_stream_of_events_ends_within_the_bound(

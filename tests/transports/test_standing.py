@@ -13,6 +13,7 @@ from starlette.responses import Response
 from api.app import House, create_app
 from api.bootstrap import open_house
 from api.context import Context
+from api.conversation import SIGNED_IN_NO_MORE
 from api.sse import StreamRules
 from domain.patient import Identity
 from domain.usecases.sign_in import IDLE
@@ -128,7 +129,7 @@ async def test_a_socket_whose_session_ends_before_it_was_looked_at_again_is_clos
         async with talking(url, additional_headers=cookie) as talk, begun(url) as unnamed:
             await talk.begin()
             clock.ahead = IDLE + MINUTE
-            assert await ends_soon(f"http://{address}", talk.closed()) == (4403, "Forbidden")
+            assert await ends_soon(f"http://{address}", talk.closed()) == (4403, SIGNED_IN_NO_MORE)
             assert await unnamed.data(WHO) == {"viewer": None}
 
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.websockets import WebSocket, WebSocketState
 
 from api import serving
-from api.conversation import Conversation, SocketRules
+from api.conversation import SIGNED_IN_NO_MORE, Conversation, SocketRules
 from api.errors import Unauthenticated
 from api.operations import Result
 from tests.living import until
@@ -55,7 +55,7 @@ async def test_when_the_session_ends_the_socket_does(how: str) -> None:
             await session.is_looked_at()
             assert await talk.lives()
             session.ended, session.failure = how == "ended", Unauthenticated() if how == "refused" else None
-            assert await talk.closed() == (4403, "Forbidden")
+            assert await talk.closed() == (4403, SIGNED_IN_NO_MORE)
         await api.closes("forever")
 
 
