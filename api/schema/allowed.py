@@ -81,14 +81,14 @@ class ForScope(FieldExtension):
     """
 
     def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+        self.scope = scope
 
     def apply(self, field: StrawberryField) -> None:
-        field.directives = [*field.directives, RequiresScope(scope=self._scope.value)]
+        field.directives = [*field.directives, RequiresScope(scope=self.scope.value)]
 
     def resolve(self, next_: Callable[..., Any], source: Any, info: Info, **arguments: Any) -> Any:
-        if self._scope not in info.context.caller.scopes:
-            raise Forbidden(scope=self._scope.value)
+        if self.scope not in info.context.caller.scopes:
+            raise Forbidden(scope=self.scope.value)
         return next_(source, info, **arguments)
 
     def resolve_async(self, next_: Callable[..., Any], source: Any, info: Info, **arguments: Any) -> Any:
@@ -107,12 +107,16 @@ class ForReading(ForScope):
         found = super().resolve_async(next_, source, info, **arguments)
         if info.context.caller.is_own:
             return found
-        if isinstance(found, AsyncGenerator):
-            return self._begun(found, info.context)
-        return self._entered(found, info.context)
+        return (
+            self._begun(found, info.context)
+            if isinstance(found, AsyncGenerator)
+            else self._entered(found, info.context)
+        )
 
     async def _entered(self, found: Awaitable[Any] | Any, context: "Context") -> Any:
         entered = await found if isawaitable(found) else found
+        if isinstance(entered, AsyncGenerator):  # of a subscription that something was awaited before
+            return self._begun(entered, context)
         context.reads.add(self._type_name, entered)
         return entered
 

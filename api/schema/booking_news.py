@@ -11,7 +11,7 @@ from api.schema.allowed import enters, owned
 from api.schema.booking import Booking
 from api.schema.cursors import bookings_cursor, mark_of_cursor
 from api.schema.fields import Info
-from api.schema.signed_in import RequiresPatient, signed_in
+from api.schema.signed_in import ForPatients, RequiresPatient, signed_in
 from domain.usecases.watch_bookings import BookingNews
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ class BookingChange:
 @strawberry.type
 class BookingSubscriptions:
     @strawberry.subscription(
-        extensions=[enters("BookingChange")],
-        directives=[RequiresPatient()],
+        extensions=[ForPatients(), enters("BookingChange")],
         description="The signed-in patient's bookings: first all that are to come, then each that changes, by the "
         "patient, the clinic or the record system. What was booked past this service, by phone say, is told from its "
         "first change here on. Nobody else's are ever shown.",

@@ -1,7 +1,8 @@
 """Fields that only a signed-in patient may use, said in the schema and enforced in one place."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 import strawberry
@@ -35,21 +36,21 @@ class ForPatients(FieldExtension):
     """Turns everybody away but a signed-in patient, and prints `@requiresPatient` beside the field."""
 
     def __init__(self, max_age_minutes: int | None = None) -> None:
-        self._max_age = None if max_age_minutes is None else timedelta(minutes=max_age_minutes)
+        self.max_age = None if max_age_minutes is None else timedelta(minutes=max_age_minutes)
         self._said = RequiresPatient() if max_age_minutes is None else RequiresPatient(max_age_minutes=max_age_minutes)
 
     def apply(self, field: StrawberryField) -> None:
         field.directives = [*field.directives, self._said]
 
-    async def resolve_async(
-        self, next_: Callable[..., Awaitable[Any]], source: Any, info: Info, **arguments: Any
-    ) -> Any:
+    async def resolve_async(self, next_: Callable[..., Any], source: Any, info: Info, **arguments: Any) -> Any:
+        """What the next one returns is awaited; the events of a subscription are iterated by whoever asked."""
         viewer = await info.context.viewer()
         if viewer is None:
             raise Unauthenticated()
-        if self._max_age is not None:
-            check_fresh(info.context, viewer, self._max_age)
-        return await next_(source, info, **arguments)
+        if self.max_age is not None:
+            check_fresh(info.context, viewer, self.max_age)
+        found = next_(source, info, **arguments)
+        return await found if isawaitable(found) else found
 
 
 def check_fresh(context: "Context", viewer: Viewer, max_age: timedelta = timedelta(minutes=FRESH_MINUTES)) -> None:

@@ -18,7 +18,7 @@ from graphql import (
 )
 
 from api.reading import READ_AS
-from api.schema.allowed import OWNERS, ForReading, ForScope, RequiresScope, enters
+from api.schema.allowed import OWNERS, ForReading, ForScope, ForScopeOfType, RequiresScope, enters
 from api.schema.schema import schema
 from api.schema.signed_in import ForPatients, RequiresPatient
 from domain.client import OWN_CLIENT, ClientKind, Scope
@@ -51,17 +51,20 @@ RECOGNISED = frozenset({"Query.viewer"})
 """Null for whoever is not the patient."""
 
 
+LOOKED_UP = frozenset({"Query.node", "Query.nodes"})
+"""Where the look-up itself asks what each thing's type requires; `tests/system/test_agencies.py` tests that it does."""
+
 SETTLED = ("updateContactDetails", "setConsent", "requestDataExport", "eraseMyData")
 
 
 def test_nothing_is_reached_without_its_rule() -> None:
-    assert Walk(GRAPH, PARTS, ANSWERS, RECOGNISED).faults() == []
+    assert Walk(GRAPH, PARTS, ANSWERS, RECOGNISED, LOOKED_UP).faults() == []
 
 
 def test_every_exception_is_one() -> None:
     """An exception that nothing needs any more is taken back."""
     for name in (*ANSWERS, *RECOGNISED):
-        rest = Walk(GRAPH, PARTS, ANSWERS - {name}, RECOGNISED - {name})
+        rest = Walk(GRAPH, PARTS, ANSWERS - {name}, RECOGNISED - {name}, LOOKED_UP)
         assert [fault.partition(" ")[0] for fault in rest.faults()] == [name]
 
 
@@ -201,7 +204,38 @@ class Whole:
         return None
 
 
-LOST = "Holder.visit enters Visit without patient/Appointment.read, the signed-in patient"
+@strawberry.type
+class OnlySaid:
+    """Looks to every reader of the schema as if it were ruled."""
+
+    @strawberry.field(directives=[RequiresScope(scope=Scope.FIND)])
+    def times(self) -> Times | None:
+        return None
+
+
+@strawberry.type
+class Keeper:
+    @strawberry.field(directives=[RequiresScope(scope=Scope.APPOINTMENT_READ), RequiresPatient()])
+    async def visit(self) -> Visit | None:
+        return None
+
+
+@strawberry.type
+class OfItsType:
+    @strawberry.field(extensions=[ForScopeOfType()])
+    async def keeper(self) -> Keeper | None:
+        return None
+
+
+@strawberry.type
+class OtherThanSaid:
+    @strawberry.field(extensions=[ForPatients(30)], directives=[RequiresPatient(max_age_minutes=5)])
+    async def letter(self) -> Letter | None:
+        return None
+
+
+NO_VISIT = "visit enters Visit without patient/Appointment.read, the signed-in patient"
+LOST = f"Holder.{NO_VISIT}"
 
 
 @pytest.mark.parametrize(
@@ -214,8 +248,38 @@ LOST = "Holder.visit enters Visit without patient/Appointment.read, the signed-i
         (Ruled, ["Holder"], [LOST, "Letter: nobody says whose it is"]),
         (Ruled, ["Letter", "Holder", "Times"], [LOST, "Times: both owned and a part"]),
         (PastTheOwner, ["Letter", "Holder"], [LOST, "PastTheOwner.times enters Times without system/$find.read"]),
+        (
+            OnlySaid,
+            ["Letter", "Holder"],
+            [
+                LOST,
+                "OnlySaid.times enters Times without system/$find.read",
+                "OnlySaid.times says system/$find.read and is held to nothing",
+                "OnlySaid.times: no rule",
+            ],
+        ),
+        (
+            OfItsType,
+            ["Keeper"],
+            [
+                f"Keeper.{NO_VISIT}",
+                "Keeper.visit says patient/Appointment.read, the signed-in patient and is held to nothing",
+                "OfItsType.keeper: no rule",
+            ],
+        ),
+        (
+            OtherThanSaid,
+            ["Letter"],
+            [
+                "OtherThanSaid.letter says a login in minutes: 30, a login in minutes: 5, the signed-in patient and is "
+                "held to a login in minutes: 30, the signed-in patient"
+            ],
+        ),
     ],
-    ids=["whole", "root", "patient", "field", "new type", "both", "owner"],
+    ids=[
+        *("whole", "root", "patient", "field", "new type", "both", "owner"),
+        *("only said", "of its type", "other than said"),
+    ],
 )
 def test_the_walk_finds_what_is_missing(root: Any, parts: list[str], faults: list[str]) -> None:
     assert Walk(strawberry.Schema(query=root)._schema, frozenset(parts)).faults() == faults
