@@ -29,11 +29,12 @@ class Reads:
         self._found: dict[str, set[Any]] = {}
 
     def add(self, type_name: str, found: Any) -> None:
-        """What was entered: one thing, a connection of them, or None, which tells nothing."""
+        """What was entered: one thing, a list or connection of them, or None, which tells nothing."""
         action = READ_AS.get(type_name)
         if found is None or action is None or self._context.caller.is_own:
             return
-        self._found.setdefault(action, set()).update(each.id for each in getattr(found, "built", (found,)))
+        things = found if isinstance(found, list) else getattr(found, "built", (found,))
+        self._found.setdefault(action, set()).update(each.id for each in things)
 
     async def settle(self) -> None:
         """To be awaited before the answer is given; whatever it raises, the answer is then not to be given."""

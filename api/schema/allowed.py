@@ -9,6 +9,7 @@ from contextlib import aclosing
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
+import strawberry
 from strawberry.extensions import FieldExtension
 from strawberry.schema_directive import Location, schema_directive
 from strawberry.types.field import StrawberryField
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     locations=[Location.FIELD_DEFINITION, Location.OBJECT],
     name="requiresScope",
     description="What a client that comes with an API key or a system token must have been given; without it, "
-    "FORBIDDEN. Who comes without a key has what the public may have. On a type: what `node` asks for, and every field "
-    "that enters it from elsewhere.",
+    "FORBIDDEN. Where `or` names another one, either will do. Who comes without a key has what the public may have. On "
+    "a type: what `node` asks for, and every field that enters it from elsewhere.",
 )
 class RequiresScope:
     scope: str
+    or_: str | None = strawberry.directive_field(name="or", default=strawberry.UNSET)
 
 
 @schema_directive(
@@ -68,26 +70,36 @@ OWNERS: dict[str, Scope] = {
 }
 """What each object that is somebody's own requires; other objects are part of what leads to them."""
 
+OR: dict[str, Scope] = {"Viewer": Scope.APPOINTMENT_READ}
+"""What will do as well: whoever may read a patient's bookings or the patient gets to where both are, each of which asks
+for its own."""
+
 
 def owned(type_name: str) -> RequiresScope:
     """The directive for such a type."""
-    return RequiresScope(scope=OWNERS[type_name])
+    return _required(OWNERS[type_name], OR.get(type_name))
+
+
+def _required(scope: Scope, or_: Scope | None) -> RequiresScope:
+    return RequiresScope(scope=scope.value) if or_ is None else RequiresScope(scope=scope.value, or_=or_.value)
 
 
 class ForScope(FieldExtension):
     """Turns away clients without the scope, and prints `@requiresScope` beside the field. Waits for nothing.
 
-    To be named last: of a field's extensions the last is asked first, and looks for no patient in vain.
+    Where another scope is named, it will do as well. To be named last: of a field's extensions the last is asked first,
+    and looks for no patient in vain.
     """
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, or_: Scope | None = None) -> None:
         self.scope = scope
+        self.or_ = or_
 
     def apply(self, field: StrawberryField) -> None:
-        field.directives = [*field.directives, RequiresScope(scope=self.scope.value)]
+        field.directives = [*field.directives, _required(self.scope, self.or_)]
 
     def resolve(self, next_: Callable[..., Any], source: Any, info: Info, **arguments: Any) -> Any:
-        if self.scope not in info.context.caller.scopes:
+        if info.context.caller.scopes.isdisjoint((self.scope, self.or_)):
             raise Forbidden(scope=self.scope.value)
         return next_(source, info, **arguments)
 
@@ -100,7 +112,7 @@ class ForReading(ForScope):
     """Of a field that leads into what is a patient's: has it noted for whoever comes with a key (`api/reading.py`)."""
 
     def __init__(self, type_name: str) -> None:
-        super().__init__(OWNERS[type_name])
+        super().__init__(OWNERS[type_name], OR.get(type_name))
         self._type_name = type_name
 
     def resolve_async(self, next_: Callable[..., Any], source: Any, info: Info, **arguments: Any) -> Any:
@@ -155,9 +167,9 @@ class ForScopeOfType(FieldExtension):
 
 def enters(type_name: str) -> ForScope:
     """The rule of a field that leads into such a type from elsewhere."""
-    return ForReading(type_name) if type_name in READ_AS else ForScope(OWNERS[type_name])
+    return ForReading(type_name) if type_name in READ_AS else ForScope(OWNERS[type_name], OR.get(type_name))
 
 
 def may_see(context: "Context", type_name: str) -> bool:
     """Whether the client may see such a thing at all; whose it is, is another question."""
-    return context.caller.may(OWNERS[type_name])
+    return not context.caller.scopes.isdisjoint((OWNERS[type_name], OR.get(type_name)))

@@ -76,7 +76,6 @@ class Patient:
 )
 class Viewer:
     id: strawberry.ID = strawberry.field(description="Opaque; for caches only.")
-    patient: Patient = strawberry.field(description="Who is signed in.")
     session_expires_at: datetime = strawberry.field(
         description="When the sign-in ends by itself; being active keeps a browser's session up to eight hours."
     )
@@ -86,10 +85,13 @@ class Viewer:
     def of(cls, viewer: sign_in.Viewer) -> "Viewer":
         return cls(
             id=global_id("Viewer", viewer.patient.id),
-            patient=Patient.of(viewer.patient),
             session_expires_at=viewer.expires_at,
             source=viewer,
         )
+
+    @strawberry.field(extensions=[enters("Patient")], description="Who is signed in.")
+    async def patient(self) -> Patient:
+        return Patient.of(self.source.patient)
 
     @strawberry.field(
         extensions=[enters("Booking")],
@@ -118,6 +120,7 @@ class Viewer:
         return PatientBookingConnection(page=found.page, cursors=cursors, built=built, sources=sources)
 
     @strawberry.field(
+        extensions=[enters("Consent")],
         description="One of each kind, also those never asked for.",
         directives=[list_size(assumed_size=len(ConsentKind), slicing_arguments=[], sized_fields=[])],
     )

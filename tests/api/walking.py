@@ -44,7 +44,7 @@ def held_to(field: GraphQLField) -> Rules:
     rules: set[str] = set()
     for each in definition(field).extensions:
         if isinstance(each, ForScope):
-            rules.add(each.scope.value)
+            rules.add(f"{each.scope.value} or {each.or_.value}" if each.or_ else each.scope.value)
         elif isinstance(each, ForPatients):
             rules |= {PATIENT} if each.max_age is None else {PATIENT, f"{FRESH}{each.max_age.total_seconds() / 60:g}"}
         elif isinstance(each, ForOwnFrontends | ForScopeOfType):
@@ -57,7 +57,7 @@ def told_of(element: Any) -> Rules:
     rules: set[str] = set()
     for each in definition(element).directives if definition(element) else ():
         if isinstance(each, RequiresScope):
-            rules.add(each.scope)
+            rules.add(f"{each.scope} or {each.or_}" if each.or_ else each.scope)
         elif isinstance(each, RequiresPatient):
             rules |= {PATIENT, f"{FRESH}{each.max_age_minutes}"} if each.max_age_minutes else {PATIENT}
         elif isinstance(each, RequiresOwnFrontend | RequiresScopeOfType):

@@ -159,15 +159,23 @@ async def test_a_patients_things_need_the_patient_and_the_scope(town: Town, sqli
     """The patient comes by an app's token, or by the browser's session."""
     async with agency(town, sqlite_filled_url) as (here, settings):
         own = Journey(Client(here.http), "sentrum-legesenter", token=await sign_in(town, "kari"))
-        system, some, all_ = [
-            await minted(settings, scopes=scopes, agency="app")
-            for scopes in (SYSTEM_SCOPES, SYSTEM_SCOPES | {Scope.PATIENT_READ}, frozenset(Scope))
+        system, some, visiting, all_ = [
+            await minted(settings, scopes=frozenset(scopes), agency="app")
+            for scopes in (SYSTEM_SCOPES, {Scope.PATIENT_READ}, {Scope.APPOINTMENT_READ}, Scope)
         ]
         patient = {"Authorization": f"Bearer {own.token}"} if door == "bearer" else await _session(town, here)
         name, visits = "{ viewer { patient { name } } }", "{ viewer { bookings { nodes { id } } } }"
         assert await here.codes(name, keyed(system, **patient)) == ["FORBIDDEN"]
         assert (await here.ask(name, keyed(some, **patient)))[1]["data"]["viewer"]["patient"]["name"] == "Kari Testesen"
         assert await here.codes(visits, keyed(some, **patient)) == ["FORBIDDEN"]
+        assert await here.codes(visits, keyed(visiting, **patient)) == []
+        assert await here.codes("{ viewer { id sessionExpiresAt } }", keyed(visiting, **patient)) == []
+        for theirs in ("patient { maskedNationalNumber }", "patient { maskedPhone }", "consents { given }"):
+            hidden = f"{{ viewer {{ {theirs} }} }}"
+            status, body = await here.ask(hidden, keyed(visiting, **patient))
+            assert (status, body["data"]) == (200, {"viewer": None})
+            assert body["errors"][0]["extensions"]["scope"] == "patient/Patient.read"
+            assert await here.codes(hidden, keyed(some, **patient)) == []
         assert await here.codes(visits, keyed(all_, **patient)) == []
         assert (await here.ask(name, keyed(all_)))[1] == {"data": {"viewer": None}}
 

@@ -14,6 +14,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 
 from api.schema.schema import schema
+from api.schema.viewer import Viewer
 from api.settings import Settings
 from domain.client import Scope
 from tests.agencies import minted
@@ -26,7 +27,7 @@ OWN = "nordhelse"
 PATIENCE = 1.0
 """Seconds for a second event of a subscription, which whoever has no bookings never gets."""
 
-ROOTS = {"Query": schema.query, "Subscription": schema.subscription, "Mutation": schema.mutation}
+ROOTS = {"Query": schema.query, "Viewer": Viewer, "Subscription": schema.subscription, "Mutation": schema.mutation}
 
 ASKED = {
     "Query.node": "{ node(id: %(booking)s) { id ... on Booking { reference start } } }",
@@ -41,7 +42,10 @@ ASKED = {
     "Query.offers": "{ offers(first: 1) { nodes { id } } }",
     "Query.availability": "{ availability(search: %(search)s) { complete } }",
     "Query.hold": "{ hold(token: %(held)s) { slot { start } } }",
-    "Query.viewer": "{ viewer { patient { id name } bookings(first: 50) { nodes { reference } } } }",
+    "Query.viewer": "{ viewer { id sessionExpiresAt } }",
+    "Viewer.patient": "{ viewer { patient { name birthDate maskedNationalNumber maskedPhone email } } }",
+    "Viewer.bookings": "{ viewer { bookings(first: 50) { nodes { reference } } } }",
+    "Viewer.consents": "{ viewer { consents { kind given } } }",
     "Mutation.holdSlot": "mutation { holdSlot(input: {idempotencyKey: %(key)s, slotId: %(free)s}) "
     "{ hold { token } errors { code } } }",
     "Mutation.releaseHold": "mutation { releaseHold(input: {token: %(held)s}) { errors { code } } }",
@@ -61,9 +65,10 @@ ASKED = {
     "Subscription.slotChanges": "subscription { slotChanges(search: %(search)s) { resync } }",
     "Subscription.bookingChanges": "subscription { bookingChanges { resync booking { reference } } }",
 }
-"""How each root field is asked, always about what is Kari's. Who was erased can ask for nothing more."""
+"""How each root field is asked, always about what is Kari's, and each field of the viewer that has a rule of its own.
+Who was erased can ask for nothing more."""
 
-SHOWS = {"Query.node", "Query.nodes", "Query.hold", "Query.viewer", "Subscription.bookingChanges"}
+SHOWS = {"Query.node", "Query.nodes", "Query.hold", "Viewer.patient", "Viewer.bookings", "Subscription.bookingChanges"}
 """Where Kari sees what is hers; nobody else ever does."""
 
 
@@ -73,7 +78,13 @@ class Rule:
 
     patient: bool
     own_frontends: bool
-    scope: str | None
+    scopes: frozenset[str]
+    """Any of them will do; of none, nothing is asked."""
+
+    def admits(self, caller: "Caller") -> bool:
+        """As far as it is the client's to be let in."""
+        own = caller.scopes is None
+        return own or not (self.own_frontends or (self.scopes and self.scopes.isdisjoint(caller.scopes or ())))
 
 
 @dataclass(frozen=True)
@@ -113,23 +124,32 @@ def rules() -> Iterator[tuple[str, Rule]]:
         fields = root.__strawberry_definition__.fields  # type: ignore[attr-defined]
         for each in sorted(fields, key=lambda field: field.name == "erase_my_data"):
             said = {type(directive).__name__: directive for directive in each.directives}
-            scope = getattr(said.get("RequiresScope"), "scope", None)
-            rule = Rule("RequiresPatient" in said, "RequiresOwnFrontend" in said, scope)
-            yield f"{name}.{schema.config.name_converter.from_field(each)}", rule
+            asked: Any = said.get("RequiresScope")
+            scopes = frozenset(filter(None, (asked.scope, asked.or_))) if asked else frozenset()
+            if name != "Viewer" or asked:
+                rule = Rule("RequiresPatient" in said, "RequiresOwnFrontend" in said, scopes)
+                yield f"{name}.{schema.config.name_converter.from_field(each)}", rule
 
 
-def expected(rule: Rule, caller: Caller, tenant: str) -> set[str | None]:
+def expected(root: str, caller: Caller, tenant: str) -> set[str | None]:
     """The codes that may be told; None where the field itself answers."""
+    rule, way_in = RULES[root], RULES["Query.viewer"]
     if tenant != OWN:
         # What names a slot or a hold of Kari's tenant means nothing there.
         return {"UNAUTHENTICATED", "FORBIDDEN", "4403"} if caller.shown else {None, "BAD_USER_INPUT", "UNAUTHENTICATED"}
-    if caller.scopes is not None and (rule.own_frontends or (rule.scope and rule.scope not in caller.scopes)):
+    if root.startswith("Viewer"):  # who is no patient finds no viewer, and what is in it is not asked for
+        is_let_in = way_in.admits(caller) and (rule.admits(caller) or not caller.is_patient)
+        return {None} if is_let_in else {"FORBIDDEN"}
+    if not rule.admits(caller):
         return {"FORBIDDEN"}
     return {"UNAUTHENTICATED"} if rule.patient and not caller.is_patient else {None}
 
 
+RULES = dict(rules())
+
+
 def test_every_root_field_is_asked_by_everybody() -> None:
-    assert {root for root, _ in rules()} == ASKED.keys(), "a root field without a row: say in ASKED how it is asked"
+    assert RULES.keys() == ASKED.keys(), "a root field without a row: say in ASKED how it is asked"
 
 
 async def test_everybody_gets_what_is_theirs_and_nothing_else(
@@ -155,7 +175,8 @@ async def everybody_else(town: Town, settings: Settings) -> Sequence[Caller]:
     """Anonymous, another patient, and agencies: with every scope, with one, with one and a patient, with a token."""
     ailu = await patient(town, "ailu")
     callers = [Caller("anonymous"), await patient(town, "ola")]
-    for scopes in (frozenset(Scope), {Scope.FIND}, {Scope.ORGANIZATION_READ}, {Scope.APPOINTMENT_READ}):
+    one = (Scope.FIND, Scope.ORGANIZATION_READ, Scope.APPOINTMENT_READ, Scope.PATIENT_READ)
+    for scopes in (frozenset(Scope), *({scope} for scope in one)):
         key = await minted(settings, scopes=frozenset(scopes))
         name, shown = f"agency for {len(scopes)} ({next(iter(scopes))})", {"X-ApiKey": key.text}
         callers += [
@@ -185,10 +206,10 @@ async def _scene(client: Client, url: str, kari: Caller) -> Scene:
 
 async def _cells(client: Client, scene: Scene, caller: Caller, tenant: str, *, is_hers: bool = False) -> list[str]:
     found = []
-    for root, rule in rules():
+    for root in RULES:
         answer = await _ask(client, scene, root, {**caller.shown, "X-Tenant": tenant})
         cell = f"{root} as {caller.name} at {tenant}: {answer.refused} {answer.text[:300]}"
-        if answer.refused not in expected(rule, caller, tenant):
+        if answer.refused not in expected(root, caller, tenant):
             found.append(cell)
         shown = any(secret in answer.text for secret in scene.secrets)
         if (not is_hers and shown) or (is_hers and root in SHOWS and not shown):

@@ -28,7 +28,8 @@ from tests.system.test_agencies_watching import next_of, open_socket
 from tests.system.watching import BOOKINGS
 
 EVERYTHING = """query($ids: [ID!]!) { again: viewer { patient { name } } nodes(ids: $ids) { id }
-    viewer { patient { name } bookings { nodes { id } } all: bookings(when: ALL) { nodes { id } } } }"""
+    viewer { patient { name } consents { given } }
+    viewer { bookings { nodes { id } } all: bookings(when: ALL) { nodes { id } } } }"""
 ONE = "query($id: ID!) { node(id: $id) { id ... on Booking { title } } }"
 WHO = "{ viewer { patient { name } } }"
 
