@@ -70,6 +70,7 @@ class House:
     cross_site: CrossSite
     database_ready: Callable[[], Awaitable[bool]]
     check_role: Callable[[], Awaitable[None]]
+    shut_keys: Callable[[], Awaitable[Sequence[str]]]
     redis_ready: Callable[[], Awaitable[bool | None]]
     close: Callable[[], Awaitable[None]]
 

@@ -320,7 +320,9 @@ def test_keys_are_rotated_and_wrapped_anew_by_command(town: Town, filled_url: st
     assert "nordhelse: all is sealed by the current keys, 1 rows anew" in rotated.stdout and "retired" in rotated.stdout
     for count in (2, 0):
         wrapped = run("seal", "rewrap", "nordhelse", **told, master_keys=f"1:{KEY}")
-        assert wrapped.stdout.splitlines() == [f"nordhelse: {count} keys wrapped anew"], wrapped.stderr
+        assert wrapped.stdout.splitlines() == [f"nordhelse: {count} keys wrapped anew, and all of them open"], (
+            wrapped.stderr
+        )
     assert "master key 1" in told_in_one_line(run("seal", "rotate", "nordhelse", **told))
     assert "nobody" in told_in_one_line(run("seal", "rotate", "nobody", **told))
 

@@ -13,11 +13,11 @@ from starlette.routing import BaseRoute
 
 from api.app import House, create_app
 from api.audit import Asked, lines
-from api.bootstrap.house import NoSuchJob, NoSuchTenant, open_house, ready_house
+from api.bootstrap.house import NoSuchJob, NoSuchTenant, check_keys, open_house, ready_house
 from api.bootstrap.issuers import Issuers, TenantTokens
 from api.calendar import calendar_route
 from api.exports import export_route
-from api.health import health_routes
+from api.health import KeysOpen, health_routes
 from api.jobs import MOST_DEAD, told
 from api.login import Login
 from api.logout import BackChannel, Logout
@@ -42,11 +42,12 @@ from integrations.store.seed import read_seed
 
 
 async def build_app(settings: Settings) -> Starlette:
-    """The whole API. Raises as `ready_house` does."""
-    async with ready_house(settings):
-        pass
+    """The whole API. Raises as `ready_house` and `check_keys` do."""
+    async with ready_house(settings) as house:
+        await check_keys(house)
     house = open_house(settings)
-    health = health_routes(house.database_ready, house.redis_ready, partial(_dead_jobs, house))
+    keys_open = KeysOpen(house.shut_keys, settings.key_seconds)
+    health = health_routes(house.database_ready, keys_open, house.redis_ready, partial(_dead_jobs, house))
     metrics = metrics_route(house.jobs, house.reads.unknown, house.use.run_jobs.tally, house.clock)
     routes = [
         *_signing_in(house),
@@ -123,12 +124,14 @@ async def _sealed(settings: Settings, say: Callable[[str], None]) -> None:
 async def seal(settings: Settings, order: str, tenant_id: str, say: Callable[[str], None]) -> None:
     """`rotate` the keys of one tenant or of all, or `rewrap` them by another master key.
 
-    Raises `NoSuchTenant`, `Unsealable`, or as `ready_house` does.
+    Raises `NoSuchTenant`, `Unsealable`, or as `ready_house` and `check_keys` do: no key is made or wrapped while a
+    master key is in use that is not the one it seems to be.
     """
     async with ready_house(settings) as house:
         known = [tenant.id for tenant in await house.catalogue.tenants()]
         if tenant_id and tenant_id not in known:
             raise NoSuchTenant(f"there is no tenant {tenant_id}")
+        await check_keys(house)
         rotate = house.use.rotate_keys
         work = rotate if order == "rotate" else rotate.rewrap
         await work([tenant_id] if tenant_id else known, say)
@@ -137,6 +140,7 @@ async def seal(settings: Settings, order: str, tenant_id: str, say: Callable[[st
 async def work(settings: Settings, started: Callable[[], None]) -> None:
     """The worker alone, until it is cancelled; `started` is called when all is well."""
     async with ready_house(settings) as house:
+        await check_keys(house)
         started()
         await work_forever(house.use, settings.look_for_jobs)
 

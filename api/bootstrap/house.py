@@ -1,10 +1,12 @@
 """Everything a process needs, opened and closed together."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.app import House
 from api.auth import WhoAsks, cookie_name
@@ -32,10 +34,15 @@ from integrations.store.jobs import SqlJobReads
 from integrations.store.migrate import current_is_head
 from integrations.store.roles import RoleTooStrong, check_role
 from integrations.store.seed import SeedInvalid
+from integrations.store.tenant_keys import KeyProof
 
 
 class Unready(Exception):
     """The database is there but not as this version needs it; one line says what to do."""
+
+
+class KeysShut(Exception):
+    """The master keys that are set do not open all tenants' keys; one line says whose and which."""
 
 
 class NoSuchJob(Exception):
@@ -50,7 +57,10 @@ class KeyNotMade(Exception):
     """What was ordered of keys cannot be done; one line says why."""
 
 
-EXPECTED = (StoreUnreachable, SeedInvalid, Unready, RoleTooStrong, NoSuchJob, NoSuchTenant, Unsealable, KeyNotMade)
+EXPECTED = (
+    *(StoreUnreachable, SeedInvalid, Unready, RoleTooStrong, NoSuchJob, NoSuchTenant, Unsealable, KeyNotMade),
+    KeysShut,
+)
 """Failures of the surroundings: told in one line, without a traceback."""
 
 
@@ -76,9 +86,7 @@ def open_house(settings: Settings) -> House:
             settings, use.sign_in, TenantTokens(Issuers(settings, catalogue, os.environ), clock), tenants
         ),
         **_at_the_door(settings, shared, use, tenants),
-        database_ready=partial(current_is_head, engine),
-        check_role=partial(check_role, engine),
-        redis_ready=partial(redis_ready, next(iter(shared.clients), None)),
+        **_standing(engine, settings, shared, catalogue),
         close=partial(_close, use.watch_slots.close, use.know_client.close, *connections),
     )
 
@@ -89,6 +97,21 @@ def _at_the_door(settings: Settings, shared: Shared, use: UseCases, tenants: Ten
     cross_site = CrossSite(origins=origins, cookie=cookie_name(settings.is_https))
     limits = Limits(shared.limiter, settings)
     return {"limits": limits, "cross_site": cross_site, "callers": Callers(tenants, use.know_client, limits)}
+
+
+def _standing(engine: AsyncEngine, settings: Settings, shared: Shared, catalogue: SqlCatalogue) -> dict[str, Any]:
+    """What is asked of all that we stand on, at the start and by health checks."""
+    proof = KeyProof(engine, sealing_by(settings))
+
+    async def shut_keys() -> Sequence[str]:
+        return await proof.shut(sorted(tenant.id for tenant in await catalogue.tenants()))
+
+    return {
+        "database_ready": partial(current_is_head, engine),
+        "check_role": partial(check_role, engine),
+        "shut_keys": shut_keys,
+        "redis_ready": partial(redis_ready, next(iter(shared.clients), None)),
+    }
 
 
 async def _close(*each: Callable[[], Awaitable[object]]) -> None:
@@ -106,6 +129,12 @@ def _who_asks(settings: Settings, sign_in: SignIn, tokens: TenantTokens, tenants
         unavailable=IdentityProviderUnavailable,
         https=settings.is_https,
     )
+
+
+async def check_keys(house: House) -> None:
+    """Raises `KeysShut` where some tenant's people could not be read, or would be lost by the next key."""
+    if shut := await house.shut_keys():
+        raise KeysShut("; ".join(shut))
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from domain.ports.ehr_news import (
     NotificationUnreadable,
 )
 from domain.ports.jobs import DELIVER, LET_GO, DeadJob, Depth, Job, JobReads, Jobs, let_go_later
-from domain.ports.keys import KeyReport, Keys, MasterKeyMissing, Resealed, Unsealable
+from domain.ports.keys import KeyReport, Keys, KeyShut, MasterKeyMissing, Resealed, Unsealable
 from domain.ports.news import Bus, ChangeLog, Feed, FeedReads, Feeds
 from domain.ports.outbox import Outbox, OutboxReads, Receiver
 from domain.ports.rights import (
@@ -100,6 +100,7 @@ __all__ = [
     "KeyOrigins",
     "KeyReads",
     "KeyReport",
+    "KeyShut",
     "Keys",
     "Limiter",
     "MasterKeyMissing",

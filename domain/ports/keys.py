@@ -34,8 +34,16 @@ class Unsealable(Exception):
     """Sealed elsewhere, with another key, or changed since."""
 
 
-class MasterKeyMissing(Unsealable):
-    """A tenant's key is wrapped by a master key that this process has not been given."""
+class KeyShut(Unsealable):
+    """A tenant's key does not open; `why` goes on after the tenant's name, and tells nothing of any key."""
+
+    def __init__(self, tenant_id: str, why: str) -> None:
+        super().__init__(f"the keys of {tenant_id} {why}")
+        self.why = why
+
+
+class MasterKeyMissing(KeyShut):
+    """It is wrapped by a master key that this process has not been given."""
 
 
 class Keys(Protocol):
@@ -67,7 +75,10 @@ class Keys(Protocol):
         ...
 
     async def rewrap(self, tenant_id: str) -> int:
-        """Wrap the keys by the newest master key; returns how many were not."""
+        """Wrap the keys by the newest master key; returns how many were not.
+
+        Raises `KeyShut`, also for one that another key of the same number has wrapped, and then changes nothing.
+        """
         ...
 
     async def report(self, tenant_id: str) -> list[KeyReport]: ...

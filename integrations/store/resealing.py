@@ -22,7 +22,7 @@ from integrations.store.tables import PATIENT, SESSION
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_keys import TENANT_KEY
 from integrations.store.tables_rights import DATA_EXPORT
-from integrations.store.tenant_keys import K, WorkSealing, add_key, keys_of
+from integrations.store.tenant_keys import K, WorkSealing, add_key, keys_of, unwrapped
 from integrations.store.types import AnyRow
 
 P, B = PATIENT.c, BOOKING.c
@@ -155,7 +155,9 @@ class SqlKeys:
         await self._connection.execute(update(TENANT_KEY).where(*former).values(ended))
 
     async def rewrap(self, tenant_id: str) -> int:
-        rows = [row for row in await self._read(tenant_id) if row.master != self._sealing.master]
+        known = await self._read(tenant_id)
+        unwrapped(self._sealing, tenant_id, known)  # those of the highest number, too: it may be another key by now
+        rows = [row for row in known if row.master != self._sealing.master]
         for row in rows:
             purpose = Purpose(row.purpose)
             secret = self._sealing.unwrap(tenant_id, purpose, row.version, row.master, row.wrapped)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from domain.ports import MasterKeyMissing, Unsealable
+from domain.ports import KeyShut, MasterKeyMissing, Unsealable
 
 SHORTEST_SECRET = 32
 KEY_BYTES = 32
@@ -167,14 +167,17 @@ class Sealing:
         return nonce + cipher.encrypt(nonce, secret, _key_place(tenant_id, purpose, version))
 
     def unwrap(self, tenant_id: str, purpose: Purpose, version: int, master: int, wrapped: bytes) -> bytes:
-        """Raises `Unsealable`, also for a key that was put in another's place."""
+        """Raises `KeyShut`, also for a key that was put in another's place."""
         if master not in self._masters:
-            raise MasterKeyMissing(f"the keys of {tenant_id} are wrapped by master key {master}, which is not given")
+            raise MasterKeyMissing(
+                tenant_id, f"are wrapped by master key {master}, which ITB_MASTER_KEYS does not hold"
+            )
         try:
             cipher = AESGCM(self._masters[master])
             return cipher.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], _key_place(tenant_id, purpose, version))
         except (InvalidTag, ValueError):
-            raise Unsealable(f"a key of {tenant_id} does not open by master key {master}") from None
+            given = "that follows from ITB_SECRET" if master == 0 else "in ITB_MASTER_KEYS"
+            raise KeyShut(tenant_id, f"do not open by the master key {master} {given}") from None
 
     def _derive(self, *purpose: str) -> bytes:
         return HKDF(SHA256(), length=KEY_BYTES, salt=None, info=place(*purpose)).derive(self._secret)

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy import LargeBinary, Select, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from domain.ports import KeyShut
 from integrations.store.engine import Reads
 from integrations.store.sealing import KEY_BYTES, KeyState, Purpose, Sealing, TenantKey, TenantKeys
 from integrations.store.tables import PATIENT
@@ -89,6 +90,24 @@ class ReadSealing:
         return self._sealing.remember(read) if read.complete else read
 
 
+class KeyProof:
+    """Whether tenants' keys open by the master keys that this process has been given."""
+
+    def __init__(self, engine: AsyncEngine, sealing: Sealing) -> None:
+        self._reads = Reads(engine)
+        self._sealing = sealing
+
+    async def shut(self, tenant_ids: Iterable[str]) -> list[str]:
+        """Whose keys do not open and why: a line for each reason, with nothing of any key in it."""
+        whose: dict[str, list[str]] = {}
+        for tenant_id in tenant_ids:
+            try:
+                unwrapped(self._sealing, tenant_id, await self._reads.rows(tenant_id, keys_of(tenant_id)))
+            except KeyShut as shut:
+                whose.setdefault(shut.why, []).append(tenant_id)
+        return [f"the keys of {', '.join(tenants)} {why}" for why, tenants in whose.items()]
+
+
 async def add_key(
     connection: AsyncConnection,
     sealing: Sealing,
@@ -121,7 +140,7 @@ def keys_of(tenant_id: str) -> Select[tuple[str, int, str, int, bytes]]:
 
 
 def unwrapped(sealing: Sealing, tenant_id: str, rows: Iterable[AnyRow]) -> TenantKeys:
-    """Raises `MasterKeyMissing` or `Unsealable`."""
+    """Raises `KeyShut`."""
     return sealing.keys_of(tenant_id, [_key(sealing, tenant_id, row) for row in rows])
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import LargeBinary, select, update
 
 from domain.patient import ProviderLogin
-from domain.ports import MasterKeyMissing, Session
+from domain.ports import MasterKeyMissing, Session, Unsealable
 from domain.usecases import rotate_keys as module
 from domain.usecases.rotate_keys import RotateKeys
 from integrations.store.resealing import SEALED
@@ -258,3 +258,11 @@ async def test_another_master_key_wraps_and_the_former_one_may_go(start, engine)
         await get(fresh(engine, first), "nord", patient.id)
     async with fresh(engine, second)("nord") as work:
         assert {each.master for each in await work.keys.report("nord")} == {2}
+
+
+async def test_a_master_key_that_is_another_by_now_is_found_out_though_there_is_nothing_to_wrap(start, engine):
+    await recognise(fresh(engine, {1: b"1" * 32}))
+    said: list[str] = []
+    with pytest.raises(Unsealable, match="the keys of nord do not open by the master key 1 in ITB_MASTER_KEYS"):
+        await RotateKeys(start_work=fresh(engine, {1: b"2" * 32}), settle=0).rewrap(["nord"], said.append)
+    assert said == []
