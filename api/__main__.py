@@ -26,8 +26,9 @@ from api.bootstrap import (
 )
 from api.demo import demo, demo_defaults
 from api.keys import USAGE as KEY_USAGE
-from api.keys import OrderUnclear, read_order
+from api.keys import read_order
 from api.logs import configure_logs
+from api.orders import OrderUnclear
 from api.schema.schema import schema
 from api.scrubbing import scrubbed
 from api.serving import PortBusy, authority, listen, port_of, serve_until_told
@@ -111,12 +112,12 @@ def main(arguments: list[str]) -> int:
         print(schema.as_str())  # noqa: T201
         return 0
     verb, *order = arguments or [""]
-    if verb not in VERBS or not _is_known(verb, order):
-        return _could_not(f"usage: python -m api {USAGE}")
     # Supervisors stop with SIGTERM what a keyboard stops with SIGINT; process 1 of a container would not even notice.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        if verb not in VERBS or not _is_known(verb, order):
+            return _could_not(f"usage: python -m api {USAGE}")
         settings = read_settings(os.environ, **(demo_defaults(os.environ) if verb == "demo" else {}))
         _log(settings, verb)
         VERBS[verb](settings, *order)
@@ -132,16 +133,19 @@ def main(arguments: list[str]) -> int:
 
 
 def _is_known(verb: str, order: Sequence[str]) -> bool:
-    """Jobs take an order, `retry` and an id; sealing needs one, and may be told whose; the audit trail, which part."""
+    """Jobs take an order, `retry` and an id; sealing needs one, and may be told whose; the audit trail, which part.
+
+    Raises `OrderUnclear`.
+    """
     if verb == "key":
         return True  # it tells by itself what is wrong with an order
     if verb == "seal":
         return 0 < len(order) <= 2 and order[0] in ("rotate", "rewrap")
+    if verb == "audit":
+        return bool(asked_of(order))
     if not order:
-        return verb != "audit"  # nobody reads the trails of all tenants at once
+        return True
     with suppress(ValueError):
-        if verb == "audit":
-            return bool(asked_of(order))
         return verb == "jobs" and len(order) == 2 and order[0] == "retry" and bool(UUID(order[1]))
     return False
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
+from api.orders import OrderUnclear
 from api.tables import table
 from domain.api_key import ApiKey, KeyKind
 from domain.client import SYSTEM_SCOPES, Scope
@@ -19,10 +20,6 @@ USAGE = (
 RATE = 600
 MOST_RATE = 60_000
 LONGEST_AGENCY = 60
-
-
-class OrderUnclear(Exception):
-    """What stands after `key` cannot be meant; one line says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ import pytest
 
 from api.bootstrap import order_key
 from api.bootstrap.house import KeyNotMade
-from api.keys import OrderUnclear, read_order
+from api.keys import read_order
+from api.orders import OrderUnclear
 from domain.api_key import KeyText
 from tests.agencies import TENANT
 from tests.commands import PATIENCE, ROOT, demo, environment, run

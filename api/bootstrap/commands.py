@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from api.app import House, create_app
-from api.audit import Asked, lines
+from api.audit import Asked, check_action, lines
 from api.bootstrap.house import NoSuchJob, NoSuchTenant, check_keys, open_house, ready_house
 from api.bootstrap.issuers import Issuers, TenantTokens
 from api.calendar import calendar_route
@@ -26,7 +26,7 @@ from api.settings import Settings
 from api.system_token import token_routes
 from api.webhooks import webhook_route
 from api.worker import work_forever
-from integrations.fhir.audit_event import audit_event
+from integrations.fhir.audit_event import ACTIONS, audit_event
 from integrations.oidc.attempts import LoginAttempt
 from integrations.oidc.bearer import IdentityProviderUnavailable, TokenRefused
 from integrations.oidc.login import BrowserLogin, LoginFailed
@@ -157,7 +157,8 @@ async def tell_jobs(settings: Settings) -> Sequence[str]:
 
 
 async def tell_audit(settings: Settings, asked: Asked, tell: Callable[[str], None]) -> None:
-    """The tenant's trail, line by line. Raises `NoSuchTenant`, or as `ready_house` does."""
+    """The tenant's trail, line by line. Raises `OrderUnclear`, `NoSuchTenant`, or as `ready_house` does."""
+    check_action(asked, ACTIONS)
     async with ready_house(settings) as house:
         if asked.tenant_id not in {tenant.id for tenant in await house.catalogue.tenants()}:
             raise NoSuchTenant(f"no tenant has the id {asked.tenant_id}")
