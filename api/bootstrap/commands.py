@@ -36,7 +36,7 @@ from integrations.sandbox.identity_clients import APP, web_client
 from integrations.sandbox.people import as_ehr_patients
 from integrations.sandbox.world_no import NORWAY
 from integrations.sandbox.world_se import SWEDEN
-from integrations.store.migrate import upgrade
+from integrations.store.migrate import check_owner, upgrade
 from integrations.store.roles import grant
 from integrations.store.seed import read_seed
 
@@ -91,7 +91,7 @@ def _signing_in(house: House) -> Sequence[BaseRoute]:
 async def import_seed(settings: Settings, places: Mapping[str, str]) -> list[str]:
     """Import the seed file's catalogue; returns the endpoints that did not answer.
 
-    Raises `SeedInvalid`, or as `ready_house` does.
+    Raises `SeedInvalid`, `NameTaken`, or as `ready_house` does.
     """
     async with ready_house(settings) as house:
         return await house.use.import_catalogue(read_seed(Path(settings.seed), places=places))
@@ -100,11 +100,12 @@ async def import_seed(settings: Settings, places: Mapping[str, str]) -> list[str
 def migrate(settings: Settings) -> None:
     """Bring the database to this version, let the server's role use it, and seal what earlier ones kept in the clear.
 
-    Raises `StoreUnreachable`, or as `ready_house` does.
+    Raises `StoreUnreachable`, `OwnerWrong`, or as `ready_house` does.
     """
 
     async def run() -> None:
         owner = settings.database_owner_url or settings.database_url
+        await check_owner(owner, settings.database_url)
         await upgrade(owner)
         await grant(owner, settings.database_url)
         await _sealed(settings, _silent)

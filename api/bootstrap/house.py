@@ -20,7 +20,7 @@ from api.origins import Origins
 from api.settings import Settings
 from api.signing import Signer
 from api.tenants import TenantDirectory
-from domain.ports import Unsealable
+from domain.ports import NameTaken, Unsealable
 from domain.usecases import UseCases
 from domain.usecases.sign_in import SignIn
 from integrations.clock import SystemClock
@@ -32,7 +32,7 @@ from integrations.store.catalogue import SqlCatalogue
 from integrations.store.engine import StoreUnreachable, open_engine
 from integrations.store.jobs import SqlJobReads
 from integrations.store.migrate import current_is_head
-from integrations.store.roles import RoleTooStrong, check_role
+from integrations.store.roles import OwnerWrong, RoleTooStrong, check_role
 from integrations.store.seed import SeedInvalid
 from integrations.store.tenant_keys import KeyProof
 
@@ -59,7 +59,7 @@ class KeyNotMade(Exception):
 
 EXPECTED = (
     *(StoreUnreachable, SeedInvalid, Unready, RoleTooStrong, NoSuchJob, NoSuchTenant, Unsealable, KeyNotMade),
-    KeysShut,
+    *(KeysShut, OwnerWrong, NameTaken),
 )
 """Failures of the surroundings: told in one line, without a traceback."""
 

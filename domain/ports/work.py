@@ -145,6 +145,10 @@ class SessionReads(Protocol):
     async def signed_out_at(self, tenant_id: str, patient_id: UUID) -> datetime | None: ...
 
 
+class NameTaken(Exception):
+    """A host or slug that another has already; one line says whose and which."""
+
+
 class CatalogueWrites(Protocol):
     async def clinics_by_id(self, tenant_id: str, ids: Sequence[UUID]) -> Mapping[UUID, Clinic]:
         """As `Catalogue` reads them, within this work: it waits for no other connection."""

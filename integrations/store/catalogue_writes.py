@@ -4,16 +4,19 @@ What is there already is compared as an entity. Fields named in a row's `edited`
 their values; a row whose entity comes out the same is not touched.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.catalogue import CatalogueImport, Seed
 from domain.clinic import Clinic
+from domain.ports import NameTaken
 from domain.tenant import Tenant
 from domain.treatment import Treatment
 from integrations.store import catalogue_rows as rows
@@ -63,6 +66,7 @@ class SqlCatalogueWrites:
         for kind, kept in ((OFFERS, found.offers), (PRACTITIONERS, found.practitioners), (CLINICS, found.clinics)):
             its = kind.table.c.endpoint_id == here
             await self._withdraw(kind.table, tenant_id, its, keeping={each.id for each in kept})
+        await self._check_slugs(tenant_id, found.clinics)
         await self._put(CLINICS, tenant_id, found.clinics)
         await self._put(TREATMENTS, tenant_id, found.treatments)
         await self._put(PRACTITIONERS, tenant_id, found.practitioners)
@@ -79,7 +83,8 @@ class SqlCatalogueWrites:
         tenant = replace(tenant, hosts=tuple(dict.fromkeys(host.lower() for host in tenant.hosts)))
         values = {**tenant_values(tenant), "active": True, "edited": ()}
         new = insert_for(self._connection, TENANT).values(values)
-        await self._connection.execute(new.on_conflict_do_nothing(index_elements=["tenant_id"]))
+        with _unless_taken(f"the slug {tenant.slug} is another tenant's: {tenant.id} needs one of its own"):
+            await self._connection.execute(new.on_conflict_do_nothing(index_elements=["tenant_id"]))
         await self._lock(tenant.id)
         found = await self._connection.execute(tenant_rows().where(TENANT.c.tenant_id == tenant.id))
         its = found.all()
@@ -87,15 +92,35 @@ class SqlCatalogueWrites:
         after = _merged(before, tenant, its[0].edited)
         if replace(after, hosts=before.hosts) != before:
             statement = update(TENANT).where(TENANT.c.tenant_id == tenant.id)
-            await self._connection.execute(statement.values(tenant_values(after)))
+            with _unless_taken(f"the slug {after.slug} is another tenant's: {tenant.id} needs one of its own"):
+                await self._connection.execute(statement.values(tenant_values(after)))
         if after.hosts != before.hosts:
             await self._put_hosts(after)
 
     async def _put_hosts(self, tenant: Tenant) -> None:
         await self._connection.execute(delete(TENANT_HOST).where(TENANT_HOST.c.tenant_id == tenant.id))
-        hosts = [{"tenant_id": tenant.id, "host": host, "position": n} for n, host in enumerate(tenant.hosts)]
-        if hosts:
-            await self._connection.execute(insert(TENANT_HOST), hosts)
+        for n, host in enumerate(tenant.hosts):
+            new = insert(TENANT_HOST).values(tenant_id=tenant.id, host=host, position=n)
+            with _unless_taken(f"the host {host} is another tenant's: it cannot be one of {tenant.id}'s `hosts`"):
+                await self._connection.execute(new)
+
+    async def _check_slugs(self, tenant_id: str, clinics: Sequence[Clinic]) -> None:
+        """A clinic that the seed gives no slug goes by its EHR's id for it, and two EHRs may count alike."""
+        known = {row.clinic_id: row for row in await self._rows(CLINICS, tenant_id)}
+        coming = {clinic.id for clinic in clinics}
+        there = (rows.clinic_of(row) for row in known.values() if row.active and row.clinic_id not in coming)
+        taken = {clinic.slug: clinic for clinic in there}
+        for clinic in clinics:
+            row = known.get(clinic.id)
+            if row and not row.active and "active" in row.edited:
+                continue
+            after = _merged(rows.clinic_of(row), clinic, row.edited) if row else clinic
+            other = taken.setdefault(after.slug, after)
+            if other is not after:
+                both = " and ".join(f"{each.ehr_id} of {each.endpoint_id}" for each in (other, after))
+                raise NameTaken(
+                    f"the clinics {both} would both have the slug {after.slug}: give one its own in the seed"
+                )
 
     async def _put(self, kind: Kind, tenant_id: str, entities: Sequence[Any]) -> None:
         """Insert what is new, change what differs, wake what was withdrawn."""
@@ -153,6 +178,15 @@ class SqlCatalogueWrites:
         offered = select(c.treatment_id).where(c.tenant_id == tenant_id, c.active).correlate(None)
         gone = (TREATMENT.c.id.in_(treatment_ids), TREATMENT.c.id.not_in(offered))
         await self._withdraw(TREATMENT, tenant_id, *gone)
+
+
+@contextmanager
+def _unless_taken(told: str) -> Iterator[None]:
+    """What other tenants have is not to be seen from here: that it is theirs shows when it is written."""
+    try:
+        yield
+    except IntegrityError as taken:
+        raise NameTaken(told) from taken
 
 
 def _merged(before: Any, found: Any, edited: Collection[str]) -> Any:

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from integrations.store.engine import connected, open_engine
+from integrations.store.roles import OwnerWrong
 
 Step = Callable[[Config], None]
 
@@ -20,8 +23,41 @@ _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(4951760157)")
 """Any number will do, as long as nothing else in the database uses it."""
 
 
+_WHICH = text("SELECT current_database(), pg_postmaster_start_time()")
+"""The same for whichever name of a host, or pooler, one database is reached by."""
+
+_NO_RIGHT = "42501"
+"""PostgreSQL's insufficient_privilege."""
+
+
+async def check_owner(owner_url: str, server_url: str) -> None:
+    """Before anything is made: both must lead to one database. Raises `OwnerWrong` or `StoreUnreachable`."""
+    owner, server = (open_engine(url, pool_size=1, scoped=False) for url in (owner_url, server_url))
+    try:
+        if owner_url != server_url and not await _are_one(owner, server):
+            names = f"{owner.url.render_as_string()} is not {server.url.render_as_string()}"
+            raise OwnerWrong(f"ITB_DATABASE_OWNER_URL: names another database than ITB_DATABASE_URL: {names}")
+    finally:
+        await owner.dispose()
+        await server.dispose()
+
+
+async def _are_one(owner: AsyncEngine, server: AsyncEngine) -> bool:
+    if "sqlite" in (owner.dialect.name, server.dialect.name):
+        return owner.dialect.name == server.dialect.name and owner.url.database == server.url.database
+    return await _which(owner) == await _which(server)
+
+
+async def _which(engine: AsyncEngine) -> tuple[Any, ...]:
+    async with connected(engine) as connection:
+        return tuple((await connection.execute(_WHICH)).one())
+
+
 async def upgrade(url: str, to: str = "head") -> None:
-    """Run what is missing, in one transaction; several processes may try at once. Raises `StoreUnreachable`."""
+    """Run what is missing, in one transaction; several processes may try at once.
+
+    Raises `StoreUnreachable`, and `OwnerWrong` for a role that is not the owner.
+    """
     await _run(url, lambda config: command.upgrade(config, to))
 
 
@@ -44,6 +80,14 @@ async def _run(url: str, step: Step) -> None:
         async with connected(engine.execution_options(writes=True)) as connection:
             await connection.run_sync(_migrate, step)
             await connection.commit()
+    except DBAPIError as why:
+        if getattr(why.orig, "sqlstate", None) != _NO_RIGHT:
+            raise
+        told = str(getattr(why.orig, "__cause__", None) or why.orig).splitlines()[0]
+        raise OwnerWrong(
+            f"ITB_DATABASE_OWNER_URL: the role {make_url(url).username} may not change the tables: {told}; "
+            "name the database's owner"
+        ) from why
     finally:
         await engine.dispose()
 

@@ -23,6 +23,10 @@ class RoleTooStrong(Exception):
     """The server would connect as a role that row-level security does not hold back; the message is one line."""
 
 
+class OwnerWrong(Exception):
+    """ITB_DATABASE_OWNER_URL does not say who may migrate that very database; the message is one line."""
+
+
 async def grant(owner_url: str, server_url: str) -> None:
     """Let the server's role read and write rows, and nothing else: no tables of its own, no TRUNCATE, no DDL.
 

@@ -12,6 +12,7 @@ from domain.catalogue import ClinicFilter, OfferFilter, PractitionerFilter, Seed
 from domain.clinic import Address
 from domain.endpoint import Dialect, Endpoint
 from domain.pages import PageRequest
+from domain.ports import NameTaken
 from integrations.store.catalogue import SqlCatalogue
 from integrations.store.tables import TENANT, metadata
 from integrations.store.tables_catalogue import CLINIC, OFFER, TREATMENT
@@ -216,3 +217,27 @@ async def test_ids_of_one_tenant_are_free_in_another(start, engine):
     async with raw(engine) as connection:
         pairs = (await connection.execute(select(CLINIC.c.tenant_id, CLINIC.c.id))).all()
     assert len(pairs) == 4 and len({id for _, id in pairs}) == 2
+
+
+async def test_a_slug_is_another_clinics_by_what_people_edited_too(start, engine):
+    """And one that is withdrawn for good is in nobody's way."""
+    await seed(start, make_seed("nord"))
+    await merge(start, "nord", make_import("nord"))
+    here = make_clinic("nord", "M", endpoint_id="malar")
+    for slug in ("c00", "ours"):
+        await edit(start, CLINIC, CLINIC.c.id, an_id("C01"), ["slug"], slug="ours")
+        theirs = replace(make_import("nord", 0, 0, 0), endpoint_id="malar", clinics=[replace(here, slug=slug)])
+        with pytest.raises(NameTaken, match=f"hs-C0. of fjord and hs-M of malar would both have the slug {slug}:"):
+            await merge(start, "nord", theirs)
+    more = make_import("nord")
+    await merge(start, "nord", replace(more, clinics=[*more.clinics, make_clinic("nord", "N", slug="c01")]))
+    await edit(start, CLINIC, CLINIC.c.id, an_id("C01"), ["slug", "active"], slug="ours", active=False)
+    await merge(start, "nord", theirs)
+    await merge(start, "nord", make_import("nord"))
+
+
+async def test_two_clinics_of_one_record_system_with_one_slug_are_told(start):
+    await seed(start, make_seed("nord"))
+    twins = [make_clinic("nord", name, slug="same") for name in ("A", "B")]
+    with pytest.raises(NameTaken, match="hs-A of fjord and hs-B of fjord"):
+        await merge(start, "nord", replace(make_import("nord", 0, 0, 0), clinics=twins))
