@@ -63,7 +63,7 @@ def import_(settings: Settings) -> None:
     if not settings.seed:
         raise SettingsInvalid("ITB_SEED: must name the seed file to import")
     if silent := asyncio.run(import_seed(settings, os.environ)):
-        raise SettingsInvalid(f"not imported, no answer from: {', '.join(silent)}")
+        raise SettingsInvalid(f"not imported: {'; '.join(f'{endpoint}: {why}' for endpoint, why in silent.items())}")
 
 
 def jobs(settings: Settings, order: str = "", id: str = "") -> None:

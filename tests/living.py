@@ -156,7 +156,7 @@ async def fill(town: Town, database_url: str, *said: Seed) -> None:
     """Both tenants' catalogues, or what the given seeds say, put over what is there."""
     house = open_house(town.settings(database_url))
     for seed in said or seeds(town):
-        assert await house.use.import_catalogue(seed) == []
+        assert await house.use.import_catalogue(seed) == {}
     await house.close()
 
 

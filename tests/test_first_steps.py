@@ -13,6 +13,7 @@ from integrations.store.engine import open_engine
 from tests import databases
 from tests.commands import ROOT, run
 from tests.databases import as_role, owner_of
+from tests.fhir.scripted import answer, scripted
 from tests.living import Town
 from tests.test_commands import NEEDED, told_in_one_line
 
@@ -98,28 +99,41 @@ def test_what_is_another_tenants_already_is_told(around: Town, filled_url: str, 
     assert imported(filled_url, tmp_path / "seed.toml", new).startswith("itb: the slug annan is another tenant's: ny ")
 
 
-TWINS = """
-[tenant]
-id = "twins"
-slug = "twins"
-name = "Twins"
-
-[[endpoints]]
-id = "one"
-name = "One"
-dialect = "ihe"
-base_url = "${EHR_NO}"
-
-[[endpoints]]
-id = "two"
-name = "Two"
-dialect = "ihe"
-base_url = "${EHR_NO}"
-"""
+def two(first: str, second: str) -> str:
+    """A seed with two endpoints: their addresses, and what else is said of them."""
+    tenant = '[tenant]\nid = "twins"\nslug = "twins"\nname = "Twins"\n'
+    endpoints = (("one", first), ("two", second))
+    return tenant + "".join(
+        f'[[endpoints]]\nid = "{id}"\nname = "{id}"\ndialect = "ihe"\nbase_url = {said}\n' for id, said in endpoints
+    )
 
 
 def test_clinics_of_two_record_systems_that_count_alike_are_told(around: Town, filled_url: str, tmp_path: Path) -> None:
-    line = imported(filled_url, tmp_path / "seed.toml", TWINS)
+    line = imported(filled_url, tmp_path / "seed.toml", two('"${EHR_NO}"', '"${EHR_NO}"'))
     assert re.fullmatch(
         r"itb: the clinics (\S+) of one and \1 of two would both have the slug \S+: give one its own in the seed", line
     )
+
+
+LOGIN = (
+    '{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"login","diagnostics":"Kari Testesen"}]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (answer("", 401), "it refused us with 401"),
+        (answer(LOGIN, 403), "it refused us with 403 (login)"),
+        (answer("", 503), "HTTP 503"),
+    ],
+    ids=["refused", "refused by a code", "down"],
+)
+async def test_why_a_record_system_is_not_imported_is_told(
+    sqlite_url: str, tmp_path: Path, said: bytes, told: str
+) -> None:
+    async with scripted(said) as (server, _):
+        seed = two(f'"{server.url}"', f'"{server.url}"\nauthorization_variable = "NOBODY_HAS_SET_THIS"')
+        line = await asyncio.to_thread(imported, sqlite_url, tmp_path / "seed.toml", seed)
+    unset = "the environment variable NOBODY_HAS_SET_THIS is not set"
+    assert line == f"itb: not imported: one: {told}; two: {unset}"

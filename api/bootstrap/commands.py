@@ -88,8 +88,8 @@ def _signing_in(house: House) -> Sequence[BaseRoute]:
     return [*Logout(**shared).routes(), told.route(), login.route()]
 
 
-async def import_seed(settings: Settings, places: Mapping[str, str]) -> list[str]:
-    """Import the seed file's catalogue; returns the endpoints that did not answer.
+async def import_seed(settings: Settings, places: Mapping[str, str]) -> Mapping[str, str]:
+    """Import the seed file's catalogue; returns the endpoints that gave none, and why.
 
     Raises `SeedInvalid`, `NameTaken`, or as `ready_house` does.
     """

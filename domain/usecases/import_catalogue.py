@@ -29,17 +29,17 @@ class ImportCatalogue:
     ehrs: Ehrs
     timing: Timing
 
-    async def __call__(self, seed: Seed) -> list[str]:
-        """Import every endpoint; returns the ids of those that did not answer, whose part stays as it was."""
+    async def __call__(self, seed: Seed) -> dict[str, str]:
+        """Import every endpoint; returns why not, by id, for those whose part stays as it was."""
         async with self.start_work(seed.tenant.id) as work:
             await work.catalogue.put_seed(seed)
             await work.commit()
-        silent = []
+        silent: dict[str, str] = {}
         for endpoint in seed.endpoints:
             try:
                 told = await self.ehrs.at(endpoint).catalogue(self.timing.catalogue)
-            except EhrUnavailable:
-                silent.append(endpoint.id)
+            except EhrUnavailable as why:
+                silent[endpoint.id] = why.reason
                 continue
             async with self.start_work(seed.tenant.id) as work:
                 await work.catalogue.merge(seed.tenant.id, enriched(endpoint, told, seed))

@@ -45,7 +45,9 @@ class FhirFailure(Exception):
 
     def as_outage(self, *, sent: bool = True) -> EhrUnavailable:
         """For those who cannot go on without what was refused."""
-        return EhrUnavailable(f"refused: {self}", sent=sent, retry_after=retry_after(self.headers))
+        said = f" ({', '.join(sorted(self.outcome.codes))})" if self.outcome.codes else ""
+        reason = f"it refused us with {self.status}{said}"
+        return EhrUnavailable(reason, sent=sent, retry_after=retry_after(self.headers))
 
     def as_refusal(self, *, missing_is_taken: bool) -> SlotTaken | RejectedByEhr | None:
         """A write's no; None where the server rather tells that it broke, so that nothing is certain.

@@ -338,7 +338,7 @@ async def fill(ground: Ground, url: str, *, holds: bool = False) -> None:
     seed = replace(seed, endpoints=[replace(each, news=News.POLL, holds=holds) for each in seed.endpoints])
     engine, ehrs, chosen = open_engine(url), FhirEhrs(os.environ), settings(url)
     use = use_cases(engine, ehrs, ground.clock, chosen, shared_by(chosen))
-    assert await use.import_catalogue(seed) == []
+    assert await use.import_catalogue(seed) == {}
     await ehrs.close()
     await engine.dispose()
 
