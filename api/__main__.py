@@ -15,6 +15,7 @@ from api.audit import asked_of
 from api.bootstrap import (
     EXPECTED,
     build_app,
+    forget_keys,
     import_seed,
     migrate,
     order_key,
@@ -74,8 +75,16 @@ def jobs(settings: Settings, order: str = "", id: str = "") -> None:
         print("\n".join(asyncio.run(tell_jobs(settings))))  # noqa: T201
 
 
-def seal_(settings: Settings, order: str, tenant_id: str = "") -> None:
-    asyncio.run(seal(settings, order, tenant_id, lambda said: print(said, flush=True)))  # noqa: T201
+def seal_(settings: Settings, order: str, tenant_id: str = "", *yes: str) -> None:
+    if order == "forget":
+        print(asyncio.run(forget_keys(settings, tenant_id, (lambda _: True) if yes else _is_meant)))  # noqa: T201
+    else:
+        asyncio.run(seal(settings, order, tenant_id, lambda said: print(said, flush=True)))  # noqa: T201
+
+
+def _is_meant(slug: str) -> bool:
+    print("Its people will be unreadable for ever. The tenant's slug, once more: ", end="", flush=True)  # noqa: T201
+    return sys.stdin.readline().strip() == slug
 
 
 def audit(settings: Settings, *order: str) -> None:
@@ -100,8 +109,8 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "key": key,
 }
 USAGE = (
-    "demo | serve | worker | migrate | import | schema | jobs [retry ID] | seal rotate|rewrap [TENANT] | "
-    f"{AUDIT_USAGE} | {KEY_USAGE}"
+    "demo | serve | worker | migrate | import | schema | jobs [retry ID] | "
+    f"seal rotate|rewrap [TENANT] | seal forget TENANT [--yes] | {AUDIT_USAGE} | {KEY_USAGE}"
 )
 STAY = ("demo", "serve", "worker")
 """These run until they are told to stop; to be told so is no failure."""
@@ -140,7 +149,8 @@ def _is_known(verb: str, order: Sequence[str]) -> bool:
     if verb == "key":
         return True  # it tells by itself what is wrong with an order
     if verb == "seal":
-        return 0 < len(order) <= 2 and order[0] in ("rotate", "rewrap")
+        forgets = len(order) >= 2 and order[0] == "forget" and order[2:] in ([], ["--yes"])
+        return forgets or (0 < len(order) <= 2 and order[0] in ("rotate", "rewrap"))
     if verb == "audit":
         return bool(asked_of(order))
     if not order:

@@ -2,6 +2,7 @@
 
 from api.bootstrap.commands import (
     build_app,
+    forget_keys,
     import_seed,
     migrate,
     retry_job,
@@ -18,6 +19,7 @@ __all__ = [
     "EXPECTED",
     "Unready",
     "build_app",
+    "forget_keys",
     "import_seed",
     "migrate",
     "open_house",

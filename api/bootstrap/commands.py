@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from api.app import House, create_app
 from api.audit import Asked, check_action, lines
-from api.bootstrap.house import NoSuchJob, NoSuchTenant, check_keys, open_house, ready_house
+from api.bootstrap.house import NoSuchJob, NoSuchTenant, NotSure, check_keys, open_house, ready_house
 from api.bootstrap.issuers import Issuers, TenantTokens
 from api.calendar import calendar_route
 from api.exports import export_route
@@ -136,6 +136,22 @@ async def seal(settings: Settings, order: str, tenant_id: str, say: Callable[[st
         rotate = house.use.rotate_keys
         work = rotate if order == "rotate" else rotate.rewrap
         await work([tenant_id] if tenant_id else known, say)
+
+
+async def forget_keys(settings: Settings, tenant_id: str, sure: Callable[[str], bool]) -> str:
+    """The end of a tenant, once `sure` of its slug; a line on what is unreadable from then on.
+
+    Raises `NoSuchTenant`, `NotSure`, or as `ready_house` does.
+    """
+    async with ready_house(settings) as house:
+        slugs = {tenant.id: tenant.slug for tenant in await house.catalogue.tenants()}
+        if tenant_id not in slugs:
+            raise NoSuchTenant(f"there is no tenant {tenant_id}")
+        if not sure(slugs[tenant_id]):
+            raise NotSure(f"nothing is done: that is not the slug of {tenant_id}")
+        gone, unreadable = await house.use.forget_keys(tenant_id)
+    rows = ", ".join(f"{count} of {table}" for table, count in unreadable.items())
+    return f"{tenant_id}: {gone} keys deleted; for ever unreadable are these rows: {rows}"
 
 
 async def work(settings: Settings, started: Callable[[], None]) -> None:

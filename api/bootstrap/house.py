@@ -53,13 +53,17 @@ class NoSuchTenant(Exception):
     """No tenant goes by that name; one line says so."""
 
 
+class NotSure(Exception):
+    """What cannot be undone was not confirmed; one line says so."""
+
+
 class KeyNotMade(Exception):
     """What was ordered of keys cannot be done; one line says why."""
 
 
 EXPECTED = (
     *(StoreUnreachable, SeedInvalid, Unready, RoleTooStrong, NoSuchJob, NoSuchTenant, Unsealable, KeyNotMade),
-    *(KeysShut, OwnerWrong, NameTaken),
+    *(KeysShut, OwnerWrong, NameTaken, NotSure),
 )
 """Failures of the surroundings: told in one line, without a traceback."""
 

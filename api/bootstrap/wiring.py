@@ -23,6 +23,7 @@ from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
 from domain.usecases.forget import ForgetOld
+from domain.usecases.forget_keys import ForgetKeys
 from domain.usecases.free_times import FreeTimes
 from domain.usecases.hear_notification import HearNotification
 from domain.usecases.hold_in_ehr import HoldInEhr, LetGo
@@ -81,7 +82,6 @@ def use_cases(engine: AsyncEngine, ehrs: FhirEhrs, clock: Clock, settings: Setti
         "import_catalogue": ImportCatalogue(start_work=start, ehrs=ehrs, timing=timing),
         "forget_old": ForgetOld(start_work=start, clock=clock),
         **_rights(start, clock, settings),
-        "rotate_keys": RotateKeys(start_work=start, settle=2 * settings.key_seconds),
         **_knowing_clients(engine, start, clock, settings),
         **_watching(find, news, reads, changes, timed, settings),
         **_booking(stored, found, find, timed, settings),
@@ -99,6 +99,8 @@ def _rights(start: StartSqlWork, clock: Clock, settings: Settings) -> dict[str, 
         "erase_patient": ErasePatient(start_work=start, clock=clock),
         "read_audit": ReadAudit(start_work=start, clock=clock),
         "note_reads": NoteReads(start_work=start, clock=clock),
+        "rotate_keys": RotateKeys(start_work=start, settle=2 * settings.key_seconds),
+        "forget_keys": ForgetKeys(start_work=start, clock=clock),
     }
 
 

@@ -11,6 +11,7 @@ from domain.usecases.find_bookings import FindBookings
 from domain.usecases.find_slots import FindSlots
 from domain.usecases.follow_ehrs import FollowEhrs
 from domain.usecases.forget import ForgetOld
+from domain.usecases.forget_keys import ForgetKeys
 from domain.usecases.hear_notification import HearNotification
 from domain.usecases.hold_in_ehr import LetGo
 from domain.usecases.hold_slot import HoldSlot
@@ -63,6 +64,7 @@ class UseCases:
     run_jobs: RunJobs
     retry_job: RetryJob
     rotate_keys: RotateKeys
+    forget_keys: ForgetKeys
     recur: Recur
     recurring: Sequence[Recurring]
     see_sources: SeeSources

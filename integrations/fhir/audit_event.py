@@ -65,6 +65,7 @@ ACTIONS: Mapping[str, Kind] = {
     "patient.read": Kind(PATIENT_RECORD, "R"),
     "booking.read": Kind(PATIENT_RECORD, "R"),
     **dict.fromkeys(("api_key.minted", "api_key.rotated", "api_key.revoked"), Kind(SECURITY_ALERT, "E", CREDENTIALS)),
+    "tenant_key.forgotten": Kind(SECURITY_ALERT, "D"),
     **{f"booking.{change}": UPDATE for change in CHANGES},
     "booking.hold": Kind(PATIENT_RECORD, "C"),
     "booking.adopted": Kind(PATIENT_RECORD, "C"),
@@ -85,6 +86,7 @@ ROLES = {
     "patient": ("1", "Patient"),
     "api_key": ("13", "Security Resource"),
     "audit": ("13", "Security Resource"),
+    "tenant_key": ("13", "Security Resource"),
 }
 RESOURCE_ROLE = ("4", "Domain Resource")
 

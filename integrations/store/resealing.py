@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, LargeBinary, Table, and_, false, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, LargeBinary, Table, and_, delete, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ports import KeyReport, Resealed, Unsealable
 from domain.ports.keys import Place
 from integrations.store import booking_rows, exports, patient_rows, sessions
-from integrations.store.sealing import HEADER, KEY_BYTES, KeyState, Purpose, Sealing, TenantKeys, header_of
+from integrations.store.sealing import ENVELOPE, HEADER, KEY_BYTES, KeyState, Purpose, Sealing, TenantKeys, header_of
 from integrations.store.tables import PATIENT, SESSION
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_keys import TENANT_KEY
@@ -166,6 +166,18 @@ class SqlKeys:
             values = {"wrapped": wrapped, "master": self._sealing.master}
             await self._connection.execute(update(TENANT_KEY).where(*itself).values(values))
         return len(rows)
+
+    async def sealed_rows(self, tenant_id: str) -> dict[str, int]:
+        return {each.table.name: await self._sealed_in(each, tenant_id) for each in SEALED}
+
+    async def _sealed_in(self, sealed: Sealed, tenant_id: str) -> int:
+        by_its_keys = or_(*(func.substr(column, 1, 1, type_=LargeBinary) == ENVELOPE for column in sealed.columns))
+        here = sealed.table.c.tenant_id == tenant_id, by_its_keys
+        found = await self._connection.execute(select(func.count()).select_from(sealed.table).where(*here))
+        return found.scalar_one()
+
+    async def forget(self, tenant_id: str) -> int:
+        return (await self._connection.execute(delete(TENANT_KEY).where(K.tenant_id == tenant_id))).rowcount
 
     async def report(self, tenant_id: str) -> list[KeyReport]:
         rows = await self._read(tenant_id)

@@ -29,7 +29,7 @@ KEY_BYTES = 32
 MOST_TENANTS = 1000
 """Whose keys one process remembers at once."""
 
-_DERIVED, _ENVELOPE = b"\x01", b"\x02"
+_DERIVED, ENVELOPE = b"\x01", b"\x02"
 _VERSION, _NONCE = 2, 12
 HEADER = 1 + _VERSION
 """Bytes that tell by which key something was sealed."""
@@ -63,7 +63,7 @@ class TenantKey:
 
 
 def header_of(version: int) -> bytes:
-    return _ENVELOPE + version.to_bytes(_VERSION, "big")
+    return ENVELOPE + version.to_bytes(_VERSION, "big")
 
 
 class TenantKeys:
@@ -100,7 +100,7 @@ class TenantKeys:
         if sealed[:1] == _DERIVED:
             return self._derived, sealed[1:]
         version = int.from_bytes(sealed[1:HEADER], "big")
-        if sealed[:1] != _ENVELOPE or version not in self._seals:
+        if sealed[:1] != ENVELOPE or version not in self._seals:
             raise Unsealable(f"{column}: sealed by a key that is not there")
         return self._seals[version], sealed[HEADER:]
 

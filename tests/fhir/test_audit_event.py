@@ -127,7 +127,7 @@ def test_whoever_did_it_the_event_is_as_r4_defines_it(
 
 
 @pytest.mark.parametrize("action", [*ACTIONS, "booking.cancelled", "something.new"])
-@pytest.mark.parametrize("target", ["patient", "booking", "audit", "api_key"])
+@pytest.mark.parametrize("target", ["patient", "booking", "audit", "api_key", "tenant_key"])
 def test_whatever_was_done_the_event_is_as_r4_defines_it(action: str, target: str) -> None:
     entry = an_entry(action=action, target=target, details={"fields": "", "kind": "SMS"})
     check(audit_event(entry))
