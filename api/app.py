@@ -92,7 +92,7 @@ class House:
             **self._at_hand(tenant),
             request_id=request_id,
             find_viewer=asking.viewer,
-            signed_in_until=asking.signed_in_until,
+            standing=asking.standing,
             **self._counted_as(request, caller, asking.told_by),
             caller=client,
             caller_stands=caller.stands,
@@ -162,17 +162,22 @@ class House:
         return await self.cross_site.origins.are_known(origin, connection.headers.get("host"), tenant)
 
     async def still(self, context: Context) -> bool:
-        """Whether who was signed in at the first look, when a connection was opened, still is; others need not be.
+        """Whether who was signed in at the first look, when a connection was opened, still is, and as the same patient;
+        others need not be.
 
         A key or token that was brought must still stand in any case; raises `KeyEnded`.
         """
         if not await context.caller_stands():
             raise KeyEnded(context.languages)
-        until = await context.signed_in_until()
+        standing = await context.standing()
         if context.was_signed_in is None:
-            context.was_signed_in = until is not None
+            context.was_signed_in = standing is not None
+        if not context.was_signed_in:
             return True
-        return not context.was_signed_in or (until is not None and until > self.clock.now())
+        if standing is None or standing.until <= self.clock.now():
+            return False
+        context.signed_in_as = context.signed_in_as or standing.patient_id
+        return standing.patient_id in (context.signed_in_as, None)
 
 
 def create_app(house: House, routes: Sequence[BaseRoute]) -> Starlette:

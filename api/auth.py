@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Protocol
 
@@ -15,7 +14,7 @@ from api.errors import BadInput, Unauthenticated, UpstreamDown
 from api.tenants import TenantDirectory
 from domain.patient import Identity
 from domain.tenant import Tenant
-from domain.usecases.sign_in import SignedOut, SignIn, Viewer, tenant_of
+from domain.usecases.sign_in import SignedOut, SignIn, Standing, Viewer, tenant_of
 
 
 class Bearer(Protocol):
@@ -36,14 +35,14 @@ def forget_cookie(response: Response, *, https: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Whoever asks. `signed_in_until` looks anew each time, and is no sign of life from them: it writes nothing.
+    """Whoever asks. `standing` looks anew each time, and is no sign of life from them: it writes nothing.
 
     `told_by` tells one session or patient from others, as far as can be seen without looking it up; for counting.
     `secret` is what a session's cookie holds; None for whoever has none.
     """
 
     viewer: Callable[[], Awaitable[Viewer | None]]
-    signed_in_until: Callable[[], Awaitable[datetime | None]]
+    standing: Callable[[], Awaitable[Standing | None]]
     told_by: str | None = None
     secret: str | None = field(default=None, repr=False)
 
@@ -70,8 +69,8 @@ class WhoAsks:
             if caller.client.is_own and not identity.by_own_app:
                 raise Unauthenticated("This app's access tokens count beside its X-ApiKey only.")
             known = partial(self._of_token, caller, identity, request_id)
-            ends = partial(self.sign_in.counts_until, tenant, identity)
-            return Asking(known, ends, f"{identity.issuer} {identity.subject}")
+            stands = partial(self.sign_in.standing, tenant, identity)
+            return Asking(known, stands, f"{identity.issuer} {identity.subject}")
         if scheme:
             raise Unauthenticated("Only bearer tokens are understood.")
         secret = request.cookies.get(cookie_name(self.https))
@@ -80,11 +79,11 @@ class WhoAsks:
         async def of_session(*, touch: bool = True) -> Viewer | None:
             return await self.sign_in.viewer(tenant, secret, touch=touch) if secret else None
 
-        async def until() -> datetime | None:
+        async def standing() -> Standing | None:
             viewer = await of_session(touch=False)
-            return viewer.expires_at if viewer else None
+            return Standing(viewer.expires_at, viewer.patient.id) if viewer else None
 
-        return Asking(of_session, until, secret, secret)
+        return Asking(of_session, standing, secret, secret)
 
     async def _check_host(self, request: Request, secret: str | None) -> None:
         """No browser brings a cookie to another host than where it was set. Where several tenants share one, whoever is

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -19,7 +19,7 @@ from domain.ports import BookingReads, Catalogue, Clock
 from domain.shares import Owner
 from domain.tenant import Tenant
 from domain.usecases import UseCases
-from domain.usecases.sign_in import Viewer
+from domain.usecases.sign_in import Standing, Viewer
 
 if TYPE_CHECKING:
     from api.schema.slot_changes import Shown
@@ -74,7 +74,7 @@ class Context:
     owner: Owner
     request_id: str
     find_viewer: Callable[[], Awaitable[Viewer | None]]
-    signed_in_until: Callable[[], Awaitable[datetime | None]]
+    standing: Callable[[], Awaitable[Standing | None]]
     may_hold: Callable[[UUID | None, UUID | None], Awaitable[bool]]
     caller: Client = OWN_CLIENT
     caller_stands: Callable[[], Awaitable[bool]] = _always
@@ -84,6 +84,7 @@ class Context:
     shown: "Shown | None" = None
     is_behind: bool = False
     was_signed_in: bool | None = field(default=None, init=False)
+    signed_in_as: UUID | None = field(default=None, init=False)
     reads: Reads = field(init=False)
     _viewer: asyncio.Future[Viewer | None] | None = field(default=None, init=False)
 
@@ -123,7 +124,7 @@ class Context:
             **{
                 "loaders": self.loaders.anew(),
                 "find_viewer": _nobody_in_particular,
-                "signed_in_until": _nobody_in_particular,
+                "standing": _nobody_in_particular,
                 "caller": replace(self.caller, id="nobody", key_id=None),
                 "caller_stands": _always,
                 "request_id": uuid4().hex,

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from secrets import token_urlsafe
+from typing import NamedTuple
 from urllib.parse import quote, unquote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from domain.audit import Actor, ActorKind, AuditEntry
 from domain.client import ClientKey
@@ -39,6 +40,13 @@ class Viewer:
     expires_at: datetime
 
 
+class Standing(NamedTuple):
+    """Until when a login counts, and as whose; None where that is found out only when somebody asks by it."""
+
+    until: datetime
+    patient_id: UUID | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
     start_work: StartWork
@@ -64,13 +72,14 @@ class SignIn:
             self._check_not_over(identity, patient)
         return _viewer(patient, identity) if patient else None
 
-    async def counts_until(self, tenant: Tenant, identity: Identity) -> datetime | None:
-        """Until when such a token counts; None when its login was ended or its patient erased. Writes nothing."""
+    async def standing(self, tenant: Tenant, identity: Identity) -> Standing | None:
+        """A token's; None when its login was ended or its patient erased. Writes nothing."""
         if patient := await self.reads.known(tenant.id, identity):
-            return None if _is_over(identity, patient.signed_out_at) else identity.expires_at
+            over = _is_over(identity, patient.signed_out_at)
+            return None if over else Standing(identity.expires_at, patient.id)
         async with self.start_work(tenant.id) as work:  # what is told of the person may have changed since
             ended = await work.traces.erased_at(tenant.id, identity), await work.patients.left_at(tenant.id, identity)
-        return None if any(_is_over(identity, at) for at in ended) else identity.expires_at
+        return None if any(_is_over(identity, at) for at in ended) else Standing(identity.expires_at, None)
 
     async def open_session(
         self,

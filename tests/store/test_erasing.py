@@ -213,9 +213,9 @@ async def test_a_token_from_before_brings_nobody_back_and_a_new_login_makes_some
     reads, old = SqlSessionReads(engine, start._sealing, Stopped()), make_identity(**TYPED, expires_at=NOW + DAY)
     sign_in = SignIn(start_work=start, reads=reads, clock=Stopped())
     assert (await sign_in.of_token(TENANT, old, "r1")).patient.id == KARI
-    assert await sign_in.counts_until(TENANT, old) == NOW + DAY
+    assert (await sign_in.standing(TENANT, old)).until == NOW + DAY
     await erase(start, kari)
-    assert await sign_in.of_token(TENANT, old, "r1") is None and await sign_in.counts_until(TENANT, old) is None
+    assert await sign_in.of_token(TENANT, old, "r1") is None and await sign_in.standing(TENANT, old) is None
     assert found_in(await dumped(start), traces(kari)) == {THE_TRAIL}
     assert await sign_in.viewer(TENANT, "secret") is None
     later = replace(old, authenticated_at=NOW + timedelta(seconds=1))
@@ -236,7 +236,7 @@ async def test_no_token_from_before_counts_for_who_signs_in_anew(start, engine) 
         await sign_in.of_token(TENANT, old, "r1")
     told_otherwise = replace(old, language="sv")
     assert await sign_in.of_token(TENANT, told_otherwise, "r1") is None
-    assert [await sign_in.counts_until(TENANT, each) for each in (old, told_otherwise)] == [None, None]
+    assert [await sign_in.standing(TENANT, each) for each in (old, told_otherwise)] == [None, None]
 
 
 async def test_a_token_that_does_not_tell_when_its_login_was_counts_until_the_first_sign_out(start, engine) -> None:
@@ -250,11 +250,11 @@ async def test_a_token_that_does_not_tell_when_its_login_was_counts_until_the_fi
         await work.commit()
     with pytest.raises(SignedOut):
         await sign_in.of_token(TENANT, untold, "r1")
-    assert await sign_in.counts_until(TENANT, untold) is None
+    assert await sign_in.standing(TENANT, untold) is None
     secret, _ = await sign_in.open_session(TENANT, untold, "r1")  # a browser's login is made before our eyes
     assert (await sign_in.viewer(TENANT, secret)).patient.id == KARI
     await erase(start, kari)
-    assert await sign_in.of_token(TENANT, untold, "r1") is None and await sign_in.counts_until(TENANT, untold) is None
+    assert await sign_in.of_token(TENANT, untold, "r1") is None and await sign_in.standing(TENANT, untold) is None
 
 
 async def test_a_token_that_tells_something_else_of_the_person_ends_with_the_others(start, engine) -> None:
@@ -263,11 +263,11 @@ async def test_a_token_that_tells_something_else_of_the_person_ends_with_the_oth
     old = make_identity(**{**TYPED, "language": "sv"}, expires_at=NOW + DAY)
     reads = SqlSessionReads(engine, start._sealing, Stopped())
     sign_in = SignIn(start_work=start, reads=reads, clock=Stopped())
-    assert await sign_in.counts_until(TENANT, old) == NOW + DAY
+    assert (await sign_in.standing(TENANT, old)).until == NOW + DAY
     async with start(TENANT.id) as work:
         await work.patients.sign_out(TENANT.id, KARI, NOW)
         await work.commit()
-    assert await sign_in.counts_until(TENANT, old) is None
+    assert await sign_in.standing(TENANT, old) is None
 
 
 async def test_erasing_twice_is_erasing_once(start: StartSqlWork) -> None:

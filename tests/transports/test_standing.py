@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 
 import httpx2
@@ -21,6 +22,7 @@ from tests.api.test_counts import statements
 from tests.living import BY_SCRIPT, Town, sign_in
 from tests.oidc.serving import MovableClock
 from tests.planted import HOOKS
+from tests.store.making import a_number
 from tests.transports.bounds import SHORT, ends_soon
 from tests.transports.small import running, served
 from tests.transports.talking import begun, talking
@@ -148,3 +150,22 @@ async def test_a_stream_of_events_is_looked_at_before_anything_is_sent() -> None
             http.stream("POST", api.http, json={"query": FOREVER}, headers={"Accept": "text/event-stream"}),
         ):
             assert looked
+
+
+async def test_who_turns_out_to_be_somebody_else_comes_again(town: Town, filled_url: str, clock: MovableClock) -> None:
+    """A browser's login tells a number that the app's token, of the same person at the same provider, does not."""
+    async with opened(town, filled_url) as house:
+        token = await sign_in(town, "turist")
+        bearer = {"Authorization": f"Bearer {token}"}
+        connection, lasting = await context(house, bearer), await context(house, bearer)
+        assert await house.still(lasting)  # known to nobody yet
+        viewer = await connection.viewer()
+        assert viewer and await house.still(connection) and await house.still(lasting)
+        tenant = await house.tenants.of(host="127.0.0.1", slug=None)
+        identity = replace(await house.who_asks.bearer.identity(tenant, token), authenticated_at=clock.now())
+        _, known = await house.use.sign_in.open_session(tenant, replace(identity, name="Kari Testesen"), "r1")
+        assert known.patient.id == viewer.patient.id and await house.still(connection)
+        for number, still in (("13116900216", True), ("01929900126", False)):
+            told = replace(identity, national_id=a_number(number))
+            await house.use.sign_in.open_session(tenant, told, "r2")
+            assert [await house.still(each) for each in (connection, lasting)] == [still, still]
