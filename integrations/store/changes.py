@@ -25,6 +25,7 @@ from domain.changes import Change, Heard, Mark
 from domain.ports import EVERY_TENANT
 from domain.slot import Span
 from integrations.store.engine import Reads, connected
+from integrations.store.reach import NEXT_NUMBER
 from integrations.store.tables_news import CHANGE, NOTIFICATION
 from integrations.store.types import AnyRow
 
@@ -48,8 +49,7 @@ def _numbers(is_postgresql: bool) -> dict[str, Any]:
     if is_postgresql:
         own = cast(cast(func.pg_current_xact_id(), String), BigInteger)
         return {"position": own, "id": func.nextval("change_id")}
-    # over all tenants, as PostgreSQL's sequence is: SQL of our own, which `scoping` cannot look into
-    following = literal_column("(SELECT coalesce(max(position), 0) + 1 FROM change)", BigInteger)
+    following = literal_column(NEXT_NUMBER, BigInteger)
     return {"position": following, "id": following}
 
 
