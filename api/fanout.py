@@ -20,11 +20,10 @@ from api.audience import Audience, Event
 from api.context import Context
 from api.errors import BadInput, Schema
 from api.operations import MOST_TOKENS, Operation, Operations, Result, Results
+from api.remembered import REMEMBERED, is_remembered
 from api.schema.cursors import digest_of_cursor
 from domain.availability import Search
 from domain.usecases.watch_slots import TooManyWatches
-
-REMEMBERED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,8 @@ class Fanout:
 
     def __call__(self, operation: Operation, context: Context) -> Results | None:
         """None for what is not to be shared: it is then executed for its own watcher alone."""
-        shape = _shape(operation.query, operation.operation_name)
+        look = _shape if is_remembered(operation.query) else _shape.__wrapped__
+        shape = look(operation.query, operation.operation_name)
         return self._watched(operation, shape, context) if shape else None
 
     async def _watched(self, operation: Operation, shape: Shape, context: Context) -> AsyncGenerator[Result, None]:

@@ -11,7 +11,7 @@ from api.errors import BadInput
 class OneOperation(SchemaExtension):
     """Strawberry would run the first: a client that forgot the name would never notice.
 
-    Belongs behind `ValidationCache`, which overwrites what was found before it.
+    Belongs behind `Validated`, which overwrites what was found before it.
     """
 
     def on_validate(self) -> Iterator[None]:

@@ -15,16 +15,13 @@ from strawberry.types.graphql import OperationType
 
 from api.context import Context
 from api.errors import BadInput, Schema, coded
+from api.remembered import REMEMBERED, is_remembered
 from api.unbroken import GoingOn, Unbroken
 
 log = logging.getLogger(__name__)
 
 MOST_TOKENS = 2000
 """In one document; the largest of our own frontends' has a quarter of it."""
-
-REMEMBERED = 500
-LONGEST_REMEMBERED = 8000
-"""Characters: strangers choose what is remembered, so the most it can take is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +103,7 @@ class Operations:
 
     def kind(self, operation: Operation) -> OperationType | None:
         """None when it cannot be told: a syntax error, or no operation of that name."""
-        look = _kinds if len(operation.query) <= LONGEST_REMEMBERED else _kinds.__wrapped__
+        look = _kinds if is_remembered(operation.query) else _kinds.__wrapped__
         kinds = look(operation.query)
         if operation.operation_name is not None:
             return next((kind for name, kind in kinds if name == operation.operation_name), None)

@@ -1,12 +1,13 @@
 """The public schema: patients' frontends and agencies ask this one."""
 
 import strawberry
-from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
+from strawberry.extensions import MaxTokensLimiter
 from strawberry.schema.config import StrawberryConfig
 
 from api.errors import Schema
 from api.one_operation import OneOperation
 from api.operations import MOST_TOKENS
+from api.remembered import Parsed, Validated
 from api.schema.availability import AvailabilityQueries
 from api.schema.booking import Booking
 from api.schema.booking_changes import BookingMutations
@@ -21,8 +22,6 @@ from api.schema.scalars import SCALARS
 from api.schema.sign_out import SignOutMutations
 from api.schema.slot_changes import SlotSubscriptions
 from api.schema.viewer import ViewerQueries
-
-REMEMBERED_DOCUMENTS = 500
 
 
 @strawberry.type(description="Everything that can be asked.")
@@ -48,8 +47,8 @@ schema = Schema(
     config=StrawberryConfig(scalar_map=SCALARS),
     extensions=[
         lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
-        lambda: ParserCache(maxsize=REMEMBERED_DOCUMENTS),
-        lambda: ValidationCache(maxsize=REMEMBERED_DOCUMENTS),
+        Parsed,
+        Validated,
         OneOperation,
     ],
 )

@@ -11,7 +11,8 @@ from strawberry.extensions import SchemaExtension
 from strawberry.types.graphql import OperationType
 
 from api.errors import BadInput, Schema
-from api.operations import REMEMBERED, Operation, Operations, Result, _kinds
+from api.operations import Operation, Operations, Result, _kinds
+from api.remembered import REMEMBERED
 from tests.transports.small import SECRET, schema
 
 CONTEXT: Any = SimpleNamespace(request_id="r1", languages=("sv",))
