@@ -172,7 +172,7 @@ async def patient(town: Town, login: str) -> Caller:
 
 
 async def everybody_else(town: Town, settings: Settings) -> Sequence[Caller]:
-    """Of her tenant or none: anonymous, another patient, agencies with every scope or one, with and without a patient."""
+    """Of her tenant or none: nobody, another patient, agencies with every scope or one, with and without a patient."""
     ailu = await patient(town, "ailu")
     callers = [Caller("anonymous"), await patient(town, "ola")]
     one = (Scope.FIND, Scope.ORGANIZATION_READ, Scope.APPOINTMENT_READ, Scope.PATIENT_READ)
