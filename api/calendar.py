@@ -8,7 +8,7 @@ from starlette.routing import Route
 from api.context import Context
 from api.links import NEVER_KEPT, MakeContext, link
 from api.schema.booking import own_booking, title_of
-from domain.booking import Booking, BookingStatus
+from domain.booking import ONLY_HELD, Booking, BookingStatus
 from domain.own_booking import OwnBooking
 from domain.patient import Patient
 from domain.usecases.sign_in import Viewer
@@ -41,8 +41,8 @@ def calendar_route(make_context: MakeContext) -> Route:
 
 def _is_visit_of(patient: Patient, booking: Booking) -> bool:
     """A hold is no visit yet, and one made to move a booking never becomes one."""
-    never = booking.status in (BookingStatus.HELD, BookingStatus.EXPIRED, BookingStatus.RELEASED)
-    return booking.patient_id == patient.id and not never and booking.moves_booking_id is None
+    only_held = booking.status in ONLY_HELD
+    return booking.patient_id == patient.id and not only_held and booking.moves_booking_id is None
 
 
 async def _calendar(own: OwnBooking, context: Context) -> bytes:

@@ -31,6 +31,12 @@ S = BookingStatus
 
 OCCUPYING = (S.HELD, S.CONFIRMING, S.UNKNOWN, S.BOOKED, S.CANCELLING)
 """The states that keep a time from everybody else; the database's constraint is made of this list."""
+ENDED_UNBOOKED = (S.FAILED, S.EXPIRED, S.RELEASED)
+"""It never was a visit, and will be none."""
+ONLY_HELD = (S.HELD, S.EXPIRED, S.RELEASED)
+"""Its EHR was never asked to book it, so that patients see no booking in it."""
+ASKING = (S.CONFIRMING, S.UNKNOWN, S.CANCELLING)
+"""What it is to become is for its EHR to answer."""
 
 NOBODYS: Mapping[str, Any] = {
     "patient_id": None,

@@ -21,7 +21,7 @@ from domain.patient import masked_phone
 from domain.usecases import sign_in
 
 if TYPE_CHECKING:
-    from api.context import Context
+    pass
 
 
 class BookingPeriod(Enum):
@@ -129,15 +129,11 @@ class Viewer:
         return [Consent.of(each) for each in said.values()]
 
 
-async def viewer_of(context: "Context") -> Viewer | None:
-    viewer = await context.viewer()
-    return Viewer.of(viewer) if viewer else None
-
-
 @strawberry.type
 class ViewerQueries:
     @strawberry.field(
         extensions=[enters("Viewer")], description="The signed-in patient; null when nobody is signed in."
     )
     async def viewer(self, info: Info) -> Viewer | None:
-        return await viewer_of(info.context)
+        viewer = await info.context.viewer()
+        return Viewer.of(viewer) if viewer else None

@@ -2,7 +2,7 @@
 
 from domain.ports.bookings import BookingReads, Bookings, StaleBooking, Turn
 from domain.ports.catalogue import Catalogue, Offering
-from domain.ports.clients import ApiKeys, FoundKey, KeyOrigins, KeyReads, SystemToken, SystemTokens, TokenUnreadable
+from domain.ports.clients import ApiKeys, FoundKey, KeyReads, SystemToken, SystemTokens, TokenUnreadable
 from domain.ports.ehr import (
     AppointmentState,
     Ehr,
@@ -98,7 +98,6 @@ __all__ = [
     "Job",
     "JobReads",
     "Jobs",
-    "KeyOrigins",
     "KeyReads",
     "KeyReport",
     "KeyShut",

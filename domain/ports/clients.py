@@ -53,14 +53,6 @@ class ApiKeys(Protocol):
         ...
 
 
-class KeyOrigins(Protocol):
-    """Which foreign pages a tenant's agencies may use their keys from."""
-
-    async def __call__(self, tenant_id: str) -> frozenset[str]:
-        """The origins of all keys that stand, such as `https://booking.example`; up to half a minute old."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemToken:
     """What a system token says. `tenant` is the slug; `agency` and `key_id` are whom it was given to, and for what."""

@@ -142,8 +142,6 @@ class SessionReads(Protocol):
         """The patient whom `Patients.recognise` would answer without writing anything; else None."""
         ...
 
-    async def signed_out_at(self, tenant_id: str, patient_id: UUID) -> datetime | None: ...
-
 
 class NameTaken(Exception):
     """A host or slug that another has already; one line says whose and which."""

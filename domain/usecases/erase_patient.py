@@ -6,14 +6,12 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.audit import Actor, AuditEntry
-from domain.booking import Booking, BookingStatus
+from domain.booking import ASKING, Booking, BookingStatus
 from domain.patient import Patient
 from domain.ports import Clock, StaleBooking, StartWork, UnitOfWork
 from domain.refusals import InProgress, Refused
 from domain.tenant import Tenant
 from domain.usecases.keep_hold import release
-
-UNSETTLED = (BookingStatus.CONFIRMING, BookingStatus.CANCELLING, BookingStatus.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ class ErasePatient:
             if await work.patients.get(tenant.id, patient.id) is None:
                 return Erased()  # by another of their windows meanwhile
             bookings = await work.traces.bookings(tenant.id, patient.id)
-            if any(each.asked or each.status in UNSETTLED for each in bookings):
+            if any(each.asked or each.status in ASKING for each in bookings):
                 raise Refused(InProgress())
             let_go = await _let_go(work, bookings, actor, now)
             await work.traces.erase(tenant.id, patient.id, now, let_go)

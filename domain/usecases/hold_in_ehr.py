@@ -4,13 +4,12 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from domain.audit import Actor
-from domain.booking import Booking, BookingStatus
+from domain.booking import ENDED_UNBOOKED, Booking, BookingStatus
 from domain.ports import BookingReads, Clock, EhrUnavailable, Job, StartWork, UnitOfWork, let_go_later
 from domain.refusals import Refused, SlotTaken
 from domain.timing import Timing
 from domain.usecases.keep_hold import release
 from domain.usecases.record import record
-from domain.usecases.sweep import NEVER_BOOKED
 from domain.usecases.take_hold import Taken
 from domain.usecases.visits import Visits
 
@@ -93,7 +92,7 @@ class LetGo:
         """
         booking_id, ehr_id = UUID(job.payload["booking_id"]), job.payload["ehr_id"]
         hold = (await self.reads.get(job.tenant_id, [booking_id])).get(booking_id)
-        if hold is None or (hold.ehr_id == ehr_id and hold.status not in NEVER_BOOKED):
+        if hold is None or (hold.ehr_id == ehr_id and hold.status not in ENDED_UNBOOKED):
             return
         _, ehr = await self.visits.ehr_of(hold)
         await ehr.let_go(await self.visits.kept(hold), ehr_id, self.timing.book)

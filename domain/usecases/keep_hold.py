@@ -6,14 +6,13 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.audit import Actor
-from domain.booking import Booking, BookingStatus
+from domain.booking import ENDED_UNBOOKED, Booking, BookingStatus
 from domain.patient import Patient
 from domain.ports import BookingReads, Clock, StartWork, UnitOfWork
 from domain.refusals import HoldNotFound, NotFound, Refused
 from domain.tenant import Tenant
 from domain.timing import Timing
 from domain.usecases.record import record
-from domain.usecases.sweep import NEVER_BOOKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +120,7 @@ async def release(work: UnitOfWork, hold: Booking, actor: Actor, now: datetime) 
 
 def _was_booked(own: Booking) -> bool:
     """Or is being booked: more than a hold that was let go of, or that its EHR keeps as well."""
-    only_held = own.status is BookingStatus.HELD or own.status in NEVER_BOOKED
+    only_held = own.status is BookingStatus.HELD or own.status in ENDED_UNBOOKED
     return own.asked is not None or (own.ehr_id is not None and not only_held)
 
 

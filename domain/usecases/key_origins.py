@@ -11,7 +11,7 @@ MOST_KEPT = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TellKeyOrigins:
-    """The port `KeyOrigins`: what it answers counts for `kept`."""
+    """Which foreign pages a tenant's agencies may use their keys from; what it answers counts for `kept`."""
 
     keys: KeyReads
     clock: Clock

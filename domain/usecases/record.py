@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from domain.audit import Actor, AuditEntry
-from domain.booking import Booking, BookingStep
+from domain.booking import ENDED_UNBOOKED, Booking, BookingStep
 from domain.changes import change_of
 from domain.events import Event, EventKind
 from domain.ports import StaleBooking, UnitOfWork, let_go_later
-from domain.usecases.sweep import NEVER_BOOKED
 
 
 async def record(
@@ -58,5 +57,5 @@ def _step(booking: Booking, actor: Actor, now: datetime) -> BookingStep:
 
 async def _let_go(work: UnitOfWork, booking: Booking, now: datetime) -> None:
     """What its EHR keeps for it is in everybody's way, once it has ended without being booked."""
-    if booking.held_in_ehr and booking.status in NEVER_BOOKED:
+    if booking.held_in_ehr and booking.status in ENDED_UNBOOKED:
         await let_go_later(work.jobs, booking, now)

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from domain.booking import OCCUPYING, Booking, BookingStatus
+from domain.booking import ENDED_UNBOOKED, OCCUPYING, Booking, BookingStatus
 from domain.ports import BookingReads, Clock, EhrUnavailable, Job, Jobs
 from domain.timing import Timing
 from domain.usecases.visits import Visits
 
-NEVER_BOOKED = frozenset({BookingStatus.FAILED, BookingStatus.EXPIRED, BookingStatus.RELEASED})
-GIVEN_UP = NEVER_BOOKED | {BookingStatus.CANCELLED}
+GIVEN_UP = (*ENDED_UNBOOKED, BookingStatus.CANCELLED)
 """Where a booking has no business to be in an EHR. One that was cancelled the clinic may have taken up again, so that
 it is looked for only after a change of it went unanswered."""
 
@@ -96,7 +95,7 @@ class Sweep:
 
     async def _untake(self, hold: Booking, moved_id: UUID) -> None:
         """A time that a move did not get; if the visit stands there after all, it keeps it."""
-        if hold.status not in NEVER_BOOKED:
+        if hold.status not in ENDED_UNBOOKED:
             return
         moved = (await self.reads.get(hold.tenant_id, [moved_id])).get(moved_id)
         if moved is None or moved.asked or await self._is_kept(hold):

@@ -8,7 +8,7 @@ from datetime import UTC
 from uuid import UUID
 
 from domain.audit import EHR
-from domain.booking import Booking, BookingStatus
+from domain.booking import ENDED_UNBOOKED, Booking, BookingStatus
 from domain.catalogue import OfferFilter
 from domain.changes import Change
 from domain.endpoint import Endpoint
@@ -31,7 +31,7 @@ from domain.timing import Timing
 from domain.usecases.hints import Staff, hints_of
 from domain.usecases.keep_hold import release
 from domain.usecases.record import record
-from domain.usecases.sweep import NEVER_BOOKED, Sweep, tidy_later
+from domain.usecases.sweep import Sweep, tidy_later
 from domain.usecases.visits import Visits
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class TakeInChanges:
         """None for one that is over; its id where there is no telling yet: open questions are `reconcile`'s."""
         if booking.asked or booking.status is BookingStatus.UNKNOWN:
             return booking.id
-        if booking.status in NEVER_BOOKED:
+        if booking.status in ENDED_UNBOOKED:
             return await self._swept(booking)
         if booking.status is not BookingStatus.BOOKED or booking.slot.endpoint_id != endpoint.id:
             return None

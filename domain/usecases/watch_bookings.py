@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from random import uniform
 from uuid import UUID
 
-from domain.booking import Booking, BookingStatus
+from domain.booking import ONLY_HELD, Booking
 from domain.changes import START, Heard, Mark
 from domain.pages import PageRequest
 from domain.ports import BookingReads, ChangeLog, Clock
@@ -23,8 +23,6 @@ SPREAD = 2.0
 """Seconds over which everybody looks again who was woken for no reason of their own."""
 
 log = logging.getLogger(__name__)
-
-NO_BOOKINGS = (BookingStatus.HELD, BookingStatus.EXPIRED, BookingStatus.RELEASED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +79,7 @@ class WatchBookings:
         """Each booking once, as it is now."""
         latest = {each.change.booking_id: each.mark for each in missed if each.change.booking_id}
         bookings = await self.reads.get(tenant_id, list(latest))
-        own = {id: b for id, b in bookings.items() if b.patient_id == patient_id and b.status not in NO_BOOKINGS}
+        own = {id: b for id, b in bookings.items() if b.patient_id == patient_id and b.status not in ONLY_HELD}
         return [BookingNews(mark=latest[id], booking=own[id]) for id in sorted(own, key=lambda id: latest[id])]
 
     async def _all(self, tenant_id: str, patient_id: UUID, mark: Mark) -> list[BookingNews]:

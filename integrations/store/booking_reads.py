@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.booking import OCCUPYING, Booking, BookingStatus, BookingStep
+from domain.booking import ASKING, OCCUPYING, ONLY_HELD, Booking, BookingStatus, BookingStep
 from domain.pages import Page, PageRequest
 from domain.ports import EVERY_TENANT, Turn
 from domain.slot import Span
@@ -26,10 +26,9 @@ COUNTED = (*OCCUPYING, B.FULFILLED)
 """What a practitioner has been given to do."""
 
 EXPECTED = (B.CONFIRMING, B.UNKNOWN, B.BOOKED, B.CANCELLING)
-NEVER_BOOKINGS = (B.HELD, B.EXPIRED, B.RELEASED)
 
 OPEN_QUESTION = or_(
-    C.status.in_((B.CONFIRMING, B.UNKNOWN, B.CANCELLING)),
+    C.status.in_(ASKING),
     and_(C.status == B.BOOKED, C.asked.is_not(None)),
 )
 
@@ -101,7 +100,7 @@ class SqlBookingReads:
         order = Order((C.starts_at, C.id), descending=period != "UPCOMING")
         statement = select(BOOKING).where(
             *(C.tenant_id == tenant_id, C.patient_id == patient_id),
-            *(C.status.not_in(NEVER_BOOKINGS), C.moves_booking_id.is_(None)),
+            *(C.status.not_in(ONLY_HELD), C.moves_booking_id.is_(None)),
             *_in_period(period, now),
         )
         rows = await self._reads.rows(tenant_id, paged(statement, order, page))

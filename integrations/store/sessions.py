@@ -16,7 +16,7 @@ from domain.ports import Clock, EndedSession, Session, Unsealable
 from integrations.store.engine import Reads
 from integrations.store.patients import SqlPatients
 from integrations.store.sealing import Sealing
-from integrations.store.tables import LOGOUT_TOKEN, PATIENT, SESSION
+from integrations.store.tables import LOGOUT_TOKEN, SESSION
 from integrations.store.tenant_keys import WorkSealing
 from integrations.store.types import AnyRow
 from integrations.store.upserts import insert_for
@@ -139,11 +139,6 @@ class SqlSessionReads:
 
     def _sessions(self, connection: AsyncConnection) -> SqlSessions:
         return SqlSessions(connection, self._sealing, WorkSealing(connection, self._sealing))
-
-    async def signed_out_at(self, tenant_id: str, patient_id: UUID) -> datetime | None:
-        here = (PATIENT.c.tenant_id == tenant_id, PATIENT.c.id == patient_id)
-        rows = await self._reads.rows(tenant_id, select(PATIENT.c.signed_out_at).where(*here))
-        return rows[0].signed_out_at if rows else None
 
 
 def _one(tenant_id: str, id: str) -> Select[Any]:
