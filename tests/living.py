@@ -29,7 +29,7 @@ from integrations.sandbox.world_no import NORWAY
 from integrations.sandbox.world_se import SWEDEN
 from integrations.store.seed import read_seed
 from tests import databases
-from tests.oidc.serving import served, tokens_of
+from tests.oidc.serving import MovableClock, served, tokens_of
 from tests.planted import HOOKS, SCAN
 from tests.sandbox.conftest import Installation, launch
 
@@ -122,6 +122,14 @@ def whole_town() -> Iterator[Town]:
         yield Town(norway, sweden, issuer)
     norway.stop()
     sweden.stop()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
+    """That of every house that is opened from here on; record systems and identity providers keep the real time."""
+    moved = MovableClock()
+    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
+    return moved
 
 
 @pytest.fixture

@@ -29,14 +29,6 @@ LOGIN_URL = """query($to: URL!, $hold: String) { tenant { identityProviders { id
 LIFETIME, CAP = timedelta(seconds=600), timedelta(seconds=900)
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
-    """The house's clock; the identity provider keeps the real time."""
-    moved = MovableClock()
-    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
-    return moved
-
-
 async def begin(client: Client, login: str, to: str = HOME, hold: str | None = None) -> httpx2.Response:
     """What the identity provider sends the browser back with, over real HTTP."""
     providers = (await client(LOGIN_URL, to=to, hold=hold))["tenant"]["identityProviders"]

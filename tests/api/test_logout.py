@@ -25,13 +25,6 @@ WHO = "{ viewer { patient { name } } }"
 TOLD = "/logout/backchannel/nordhelse"
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
-    moved = MovableClock()
-    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
-    return moved
-
-
 @pytest.fixture(params=[True, False], ids=["lean", "full"])
 def lean(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)

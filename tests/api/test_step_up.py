@@ -19,14 +19,6 @@ from tests.system.journey import CANCEL, CONFIRM, RESCHEDULE, Journey, key
 PLACE = "bryggen-legesenter"
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
-    """The house's clock; the identity provider keeps the real time."""
-    moved = MovableClock()
-    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
-    return moved
-
-
 class Remembering:
     """A provider that signs people in by what it remembers of them, `ago` seconds old, unless asked for less."""
 

@@ -44,13 +44,6 @@ REFUSED = {
 TOKEN_PATH = f"/{TENANT}/1.0/R4/auth/system-token"
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
-    moved = MovableClock()
-    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
-    return moved
-
-
 @asynccontextmanager
 async def open_socket(
     url: str, payload: dict[str, str], *, headers: dict[str, str] | None = None

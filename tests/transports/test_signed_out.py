@@ -31,13 +31,6 @@ KARI = next(person for person in PEOPLE if person.login == "kari")
 LOGIN = ProviderLogin(provider="bankid-no", issuer="https://idp.example", subject="kari", sid="session-1")
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
-    moved = MovableClock()
-    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
-    return moved
-
-
 class Place:
     """A running house, looked at again a few times a second, and one patient's browser session there."""
 

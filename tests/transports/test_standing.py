@@ -32,13 +32,6 @@ WHO = "{ viewer { patient { id } } }"
 MINUTE = timedelta(minutes=1)
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
-    moved = MovableClock()
-    monkeypatch.setattr("api.bootstrap.house.SystemClock", lambda: moved)
-    return moved
-
-
 @asynccontextmanager
 async def opened(town: Town, url: str, recheck: float = 30) -> AsyncIterator[House]:
     house = open_house(town.settings(url, recheck_seconds=recheck))
