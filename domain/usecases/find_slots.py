@@ -36,10 +36,10 @@ class FindSlots:
     clock: Clock
     timing: Timing
 
-    async def __call__(self, tenant: Tenant, search: Search, *, patient: bool = False) -> Availability:
+    async def __call__(self, tenant: Tenant, search: Search, *, wait_for_fresh: bool = False) -> Availability:
         """Every EHR concerned at once, each within the deadline; without what is kept and what rules forbid.
 
-        `patient`: rather wait for EHRs than be shown what they told a while ago.
+        `wait_for_fresh`: rather wait for EHRs than be shown what they told a while ago.
         """
         now, offerings = self.clock.now(), await self._offerings(tenant, search)
         windows = windows_of(tenant, search, offerings, now)
@@ -50,7 +50,7 @@ class FindSlots:
         for offering in online:
             by_endpoint[offering.offer.endpoint_id].append(offering)
         asked = await asyncio.gather(
-            *(self._ask(endpoints[id], own, windows, search, moving, patient) for id, own in by_endpoint.items())
+            *(self._ask(endpoints[id], own, windows, search, moving, wait_for_fresh) for id, own in by_endpoint.items())
         )
         told = list(chain.from_iterable(s for s, _ in asked))
         held = own_held(await self._own_held(tenant, search, now), online, windows, search)
@@ -114,14 +114,14 @@ class FindSlots:
         windows: Windows,
         search: Search,
         moving: Visit | None,
-        patient: bool,
+        wait_for_fresh: bool,
     ) -> tuple[list[Placed], SourceStatus]:
         clinic_ids = tuple(dict.fromkeys(o.clinic.id for o in offerings))
         wishes = [Wish(offering=o, days=tuple(windows[o.clinic.id])) for o in offerings if windows[o.clinic.id]]
         if not wishes:
             return [], _status(endpoint, clinic_ids, Told(days={}, as_of=self.clock.now()))
         if moving is None:
-            told = await self.free_times(endpoint, wishes, patient=patient)
+            told = await self.free_times(endpoint, wishes, wait_for_fresh=wait_for_fresh)
         else:
             told = await self._ask_for_moving(endpoint, wishes, windows, moving)
         return _offered(wishes, windows, told, search), _status(endpoint, clinic_ids, told)

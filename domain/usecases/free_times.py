@@ -80,10 +80,10 @@ class FreeTimes:
         self._flights: dict[_Place, dict[date, _Flight]] = {}
         self._silences: dict[Shelf, tuple[float, EhrUnavailable]] = {}
 
-    async def __call__(self, endpoint: Endpoint, wishes: Sequence[Wish], *, patient: bool = False) -> Told:
+    async def __call__(self, endpoint: Endpoint, wishes: Sequence[Wish], *, wait_for_fresh: bool = False) -> Told:
         """What is too old is asked for again: at once where nothing else can be shown, else behind the answer's back.
 
-        `patient`: rather wait than be shown what is old.
+        `wait_for_fresh`: rather wait than be shown what is old.
         """
         wanted = {shelf_of(wish.offering): wish for wish in wishes}
         known = await self._cache.get({shelf: wish.days for shelf, wish in wanted.items()})
@@ -91,7 +91,7 @@ class FreeTimes:
         old = {shelf: days for shelf, wish in wanted.items() if (days := self._old(known, shelf, wish, now))}
         silent = {shelf: trouble for shelf in old if (trouble := self._silence(shelf))}
         flights = self._under_way(endpoint, wanted, {s: d for s, d in old.items() if s not in silent}, known)
-        if flights and (patient or self._lacks(known, old, now)):
+        if flights and (wait_for_fresh or self._lacks(known, old, now)):
             under_way = {flight for own in flights.values() for flight in own.values()}
             await asyncio.gather(*(asyncio.shield(each.task) for each in under_way if each.task))
         return self._told(wanted, known, flights, silent)

@@ -113,7 +113,7 @@ class WatchSlots:
         """Listening comes before looking, so that nothing changes unheard between the two."""
         concerned = _Concerned(tenant.id, search)
         with self._news.listening(concerned) as ear:
-            watch = Watch(tenant, await self._find_slots(tenant, search, patient=True))
+            watch = Watch(tenant, await self._find_slots(tenant, search, wait_for_fresh=True))
             concerned.found = watch.found
             ready.set_result(watch)
             try:
@@ -135,7 +135,7 @@ class WatchSlots:
             idle_until = None if watch.watchers else idle_until or moment() + self._timing.linger.total_seconds()
             try:
                 now = await self._catalogue.tenant(slug=tenant.slug) or tenant
-                watch.take(now, await self._find_slots(now, search, patient=True))
+                watch.take(now, await self._find_slots(now, search, wait_for_fresh=True))
                 concerned.found = watch.found
             except Exception:
                 log.exception("a watched search failed; it is looked at again")

@@ -256,7 +256,7 @@ class Place:
             moving=moving,
             **more,
         )
-        found = await self.use.find_slots(self.tenant, search, patient=True)
+        found = await self.use.find_slots(self.tenant, search, wait_for_fresh=True)
         assert found.complete, found.sources
         return list(found.slots)
 

@@ -49,12 +49,12 @@ class Stage:
     lost: bool = False
     real: domain.Availability | None = None
 
-    async def find(self, tenant: Tenant, search: domain.Search, *, patient: bool) -> domain.Availability:
+    async def find(self, tenant: Tenant, search: domain.Search, *, wait_for_fresh: bool) -> domain.Availability:
         if self.blocked:
             await self.blocked.wait()
         if self.lost:
             raise OSError("no store")
-        self.real = self.real or await self.house.use.find_slots(tenant, search, patient=patient)
+        self.real = self.real or await self.house.use.find_slots(tenant, search, wait_for_fresh=wait_for_fresh)
         return replace(
             self.real, slots=self.real.slots[self.hidden :], as_of=self.real.as_of + timedelta(minutes=self.minutes)
         )
