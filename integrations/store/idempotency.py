@@ -40,5 +40,5 @@ class SqlIdempotency:
 
     async def forget(self, tenant_id: str, now: datetime, limit: int) -> int:
         own, key = C.tenant_id == tenant_id, (C.scope, C.operation, C.key)
-        old = select(*key).where(own, C.created_at <= now - KEPT).limit(limit)
+        old = select(*key).where(own, C.created_at <= now - KEPT).limit(limit).with_for_update(skip_locked=True)
         return (await self._connection.execute(delete(IDEMPOTENCY).where(own, tuple_(*key).in_(old)))).rowcount

@@ -80,7 +80,7 @@ class SqlSessions:
 
     async def forget(self, tenant_id: str, now: datetime, limit: int) -> int:
         own = C.tenant_id == tenant_id
-        ended = select(C.id).where(own, C.expires_at <= now).limit(limit)
+        ended = select(C.id).where(own, C.expires_at <= now).limit(limit).with_for_update(skip_locked=True)
         return (await self._connection.execute(delete(SESSION).where(own, C.id.in_(ended)))).rowcount
 
     async def _kept(self, session: Session, login: ProviderLogin) -> dict[str, Any]:

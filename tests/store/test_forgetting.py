@@ -1,5 +1,6 @@
 """What has been kept long enough is let go of, and nothing else: no booking, no key that may be repeated."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from integrations.store.work import StartSqlWork
 from tests.databases import raw
 from tests.store.making import NOW, an_id, make_booking, make_identity
 from tests.store.test_jobs_running import Clock
+from tests.store.test_patients_at_once import on_postgresql
 
 S = BookingStatus
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -173,3 +175,23 @@ async def test_whether_holds_have_lapsed_is_read(start, engine, statements) -> N
         assert not await reads.any_lapsed(held.expires_at - MINUTE)
         assert await reads.any_lapsed(held.expires_at)
     assert [each.partition(" ")[0] for each in seen] == ["SELECT", "SELECT"]
+
+
+async def test_what_an_erasure_is_deleting_at_that_moment_is_left_to_it(postgres_url: str) -> None:
+    """Waited for in another order than it goes by, the two would wait for each other."""
+    later = NOW + 3 * DAY
+    async with on_postgresql(postgres_url) as start:
+        async with start("nord") as work:
+            patient = await work.patients.recognise("nord", make_identity(), an_id("kari"))
+            for id in ("one", "two"):
+                times = dict.fromkeys(("authenticated_at", "created_at", "last_seen_at", "expires_at"), NOW)
+                await work.sessions.add(Session(tenant_id="nord", id=id, patient_id=patient.id, **times))
+                said = Remembered(input_hash="a", booking_id=an_id(id))
+                await work.idempotency.remember("nord", "kari", "confirm", id, said, NOW)
+            await work.commit()
+        async with raw(start) as erasing, asyncio.timeout(60):
+            await erasing.execute(text("DELETE FROM session WHERE id = 'two'"))
+            await erasing.execute(text("DELETE FROM idempotency WHERE key = 'two'"))
+            assert await forget_at(start, later) == 2
+            await erasing.rollback()
+        assert await forget_at(start, later) == 2
