@@ -133,6 +133,16 @@ class Screen:
 
         await until(look)
 
+    async def has_last(self, name: str) -> None:
+        """Whatever was told once more before it."""
+
+        async def look() -> bool | None:
+            assert not self._task.done(), "the subscription has ended"
+            last = self.seen[-1].booking
+            return (last is not None and last.id == an_id(name)) or None
+
+        await until(look)
+
     async def has_looked(self) -> None:
         """Once from beginning to end: the second look from now on begins when the first is over."""
         before = self._log.looks
@@ -162,12 +172,11 @@ async def test_a_database_that_is_gone_for_a_while_ends_no_screen(followed, engi
     async with raw(engine) as connection:
         await connection.execute(text("ALTER TABLE change RENAME TO gone"))
     news.lost()
-    await asyncio.sleep(0.5)
+    await screen.has_looked()
     async with raw(engine) as connection:
         await connection.execute(text("ALTER TABLE gone RENAME TO change"))
     await book(start, "second", 12)
-    await screen.has(3)
-    assert screen.seen[-1].booking.id == an_id("second")
+    await screen.has_last("second")
 
 
 async def test_a_quiet_screen_is_not_begun_anew_when_the_log_is_cut(followed, engine: AsyncEngine) -> None:
