@@ -92,7 +92,9 @@ async def test_a_tenant_whose_keys_do_not_open_is_in_no_others_way(start, engine
     await recognise(start)
     theirs = await recognise(start, "syd")
     await change(engine, update(TENANT_KEY).where(K.tenant_id == "nord").values(wrapped=bytes(60)))
-    assert await told(fresh(engine), "nord", "syd") == of("nord (a key of nord does not open by master key 0)")
+    assert await told(fresh(engine), "nord", "syd") == of(
+        "nord (the keys of nord do not open by the master key 0 that follows from ITB_SECRET)"
+    )
     assert {state for _, _, state in await states(engine, "syd")} == {"RETIRED", "CURRENT"}
     assert await get(fresh(engine), "syd", theirs.id) == theirs
     second = StartSqlWork(engine, Sealing(SECRET, {1: b"1" * 32}, fresh_seconds=0.0), Stopped())

@@ -76,14 +76,14 @@ AT_THE_DOOR = {"UNAUTHENTICATED", "FORBIDDEN", "4401", "4403"}
 
 @dataclass(frozen=True)
 class Guest:
-    """`session` is a cookie's, which is as good as none at any tenant but their own."""
+    """`session` is a cookie's, which no other tenant's host takes."""
 
     caller: Caller
     home: str
     session: str | None = None
 
     def is_let_in(self, tenant: str) -> bool:
-        return tenant == self.home or not self.caller.shown
+        return tenant == self.home or not (self.caller.shown or self.session)
 
     def is_patient(self, tenant: str) -> bool:
         """By one of our own frontends, which may ask for everything: nothing but whose it is keeps it from them."""
