@@ -83,7 +83,7 @@ def seal_(settings: Settings, order: str, tenant_id: str = "", *yes: str) -> Non
 
 
 def _is_meant(slug: str) -> bool:
-    print("Its people will be unreadable for ever. The tenant's slug, once more: ", end="", flush=True)  # noqa: T201
+    print("Its people will be gone for ever. The tenant's slug, once more: ", end="", flush=True)  # noqa: T201
     return sys.stdin.readline().strip() == slug
 
 

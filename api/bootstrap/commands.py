@@ -139,7 +139,7 @@ async def seal(settings: Settings, order: str, tenant_id: str, say: Callable[[st
 
 
 async def forget_keys(settings: Settings, tenant_id: str, sure: Callable[[str], bool]) -> str:
-    """The end of a tenant, once `sure` of its slug; a line on what is unreadable from then on.
+    """The end of a tenant, once `sure` of its slug; a line on what is gone.
 
     Raises `NoSuchTenant`, `NotSure`, or as `ready_house` does.
     """
@@ -149,9 +149,9 @@ async def forget_keys(settings: Settings, tenant_id: str, sure: Callable[[str], 
             raise NoSuchTenant(f"there is no tenant {tenant_id}")
         if not sure(slugs[tenant_id]):
             raise NotSure(f"nothing is done: that is not the slug of {tenant_id}")
-        gone, unreadable = await house.use.forget_keys(tenant_id)
-    rows = ", ".join(f"{count} of {table}" for table, count in unreadable.items())
-    return f"{tenant_id}: {gone} keys deleted; for ever unreadable are these rows: {rows}"
+        gone, emptied = await house.use.forget_keys(tenant_id)
+    rows = ", ".join(f"{count} of {table}" for table, count in emptied.items())
+    return f"{tenant_id}: {gone} keys deleted; for ever gone is who and what was sealed in: {rows}"
 
 
 async def work(settings: Settings, started: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""The end of a tenant: its keys are deleted, and what they sealed is never read again."""
+"""The end of a tenant: its keys are deleted, with what they sealed, and copies of that are never read again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class ForgetKeys:
     clock: Clock
 
     async def __call__(self, tenant_id: str, actor: Actor = SYSTEM) -> tuple[int, Mapping[str, int]]:
-        """How many keys are gone, and how many rows of which tables no one can read from now on."""
+        """How many keys are gone, and how many rows of which tables have nothing of anybody in them any more."""
         async with self.start_work(tenant_id) as work:
-            unreadable = await work.keys.sealed_rows(tenant_id)
+            emptied = await work.keys.sealed_rows(tenant_id)
             gone = await work.keys.forget(tenant_id)
             entry = AuditEntry(
                 tenant_id=tenant_id,
@@ -30,8 +30,8 @@ class ForgetKeys:
                 action="tenant_key.forgotten",
                 target="tenant_key",
                 target_id=ALL_ITS_KEYS,
-                details={"keys": str(gone), **{table: str(count) for table, count in unreadable.items()}},
+                details={"keys": str(gone), **{table: str(count) for table, count in emptied.items()}},
             )
             await work.audit(entry)
             await work.commit()
-        return gone, unreadable
+        return gone, emptied

@@ -18,7 +18,7 @@ from domain.ports import KeyReport, Resealed, Unsealable
 from domain.ports.keys import Place
 from integrations.store import booking_rows, exports, patient_rows, sessions
 from integrations.store.sealing import ENVELOPE, HEADER, KEY_BYTES, KeyState, Purpose, Sealing, TenantKeys, header_of
-from integrations.store.tables import PATIENT, SESSION
+from integrations.store.tables import PATIENT, PATIENT_IDENTITY, SESSION
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_keys import TENANT_KEY
 from integrations.store.tables_rights import DATA_EXPORT
@@ -177,6 +177,14 @@ class SqlKeys:
         return found.scalar_one()
 
     async def forget(self, tenant_id: str) -> int:
+        """What was sealed is emptied as well: new keys get the same numbers, and would seem to have sealed it."""
+        for table in (SESSION, DATA_EXPORT, PATIENT_IDENTITY):
+            await self._connection.execute(delete(table).where(table.c.tenant_id == tenant_id))
+        nobody = {**patient_rows.IN_THE_CLEAR, "national_sealed": None, "national_index": None, "person_sealed": None}
+        await self._connection.execute(update(PATIENT).where(P.tenant_id == tenant_id).values(nobody))
+        said = {**booking_rows.IN_THE_CLEAR, **dict.fromkeys(booking_rows.SEALED), "version": B.version + 1}
+        private = or_(*(column.is_not(None) for column in (B.words_sealed, B.sms_to_sealed)))
+        await self._connection.execute(update(BOOKING).where(B.tenant_id == tenant_id, private).values(said))
         return (await self._connection.execute(delete(TENANT_KEY).where(K.tenant_id == tenant_id))).rowcount
 
     async def report(self, tenant_id: str) -> list[KeyReport]:
