@@ -117,14 +117,14 @@ STAY = ("demo", "serve", "worker")
 
 
 def main(arguments: list[str]) -> int:
-    if arguments == ["schema"]:
-        print(schema.as_str())  # noqa: T201
-        return 0
     verb, *order = arguments or [""]
     # Supervisors stop with SIGTERM what a keyboard stops with SIGINT; process 1 of a container would not even notice.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        if arguments == ["schema"]:
+            print(schema.as_str(), flush=True)  # noqa: T201
+            return 0
         if verb not in VERBS or not _is_known(verb, order):
             return _could_not(f"usage: python -m api {USAGE}")
         settings = read_settings(os.environ, **(demo_defaults(os.environ) if verb == "demo" else {}))

@@ -1,6 +1,7 @@
 """Everything at once on one machine: the API, two record systems, an identity provider, and people to be."""
 
 import asyncio
+import shlex
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
@@ -104,7 +105,12 @@ def welcome(settings: Settings) -> str:
 
 
 def _exports(settings: Settings) -> str:
-    """A secret of somebody's own is not printed."""
-    secret = SECRET if settings.secret == SECRET else "..."
-    said = {"SECRET": secret, "OIDC_ISSUER": settings.oidc_issuer, "DATABASE_URL": settings.database_url}
-    return f"export {' '.join(f'{PREFIX}{name}={value}' for name, value in said.items())} {PREFIX}SYNTHETIC_PEOPLE=true"
+    """A secret of somebody's own is not printed, nor an address that may have a password in it."""
+    database = settings.database_url
+    said = {
+        "SECRET": SECRET if settings.secret == SECRET else "...",
+        "OIDC_ISSUER": settings.oidc_issuer,
+        "DATABASE_URL": database if database.startswith("sqlite:") else "...",
+        "SYNTHETIC_PEOPLE": "true",
+    }
+    return "export " + " ".join(f"{PREFIX}{name}={shlex.quote(value)}" for name, value in said.items())

@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from traceback import extract_tb
 from types import TracebackType
 from typing import Any
@@ -28,14 +28,21 @@ def _without_words(_: object, __: str, event: MutableMapping[str, Any]) -> Mappi
     The operating system's own words are kept: nobody who reads of an outage should have to guess.
     """
     told = event.pop("exc_info", None)
-    failure = told[1] if isinstance(told, tuple) else told
-    lines: list[str] = []
-    while isinstance(failure, BaseException):
-        words = f": {failure.strerror}" if isinstance(failure, OSError) and failure.strerror else ""
-        lines.append(f"{type(failure).__module__}.{type(failure).__qualname__}{words}")
-        lines += [f"  {each.filename}:{each.lineno} {each.name}" for each in extract_tb(failure.__traceback__)]
-        failure = failure.__cause__ or (None if failure.__suppress_context__ else failure.__context__)
+    lines = list(_places(told[1] if isinstance(told, tuple) else told, set()))
     return {**event, "exception": "\n".join(lines)} if lines else event
+
+
+def _places(failure: object, seen: set[int], indent: str = "") -> Iterator[str]:
+    """Those of a group further in. Each once: causes may go round in a ring."""
+    while isinstance(failure, BaseException) and id(failure) not in seen:
+        seen.add(id(failure))
+        words = f": {failure.strerror}" if isinstance(failure, OSError) and failure.strerror else ""
+        yield f"{indent}{type(failure).__module__}.{type(failure).__qualname__}{words}"
+        for frame in extract_tb(failure.__traceback__):
+            yield f"{indent}  {frame.filename}:{frame.lineno} {frame.name}"
+        for each in failure.exceptions if isinstance(failure, BaseExceptionGroup) else ():
+            yield from _places(each, seen, f"{indent}    ")
+        failure = failure.__cause__ or (None if failure.__suppress_context__ else failure.__context__)
 
 
 _BEFORE: tuple[Any, ...] = (

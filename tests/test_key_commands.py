@@ -10,8 +10,10 @@ import pytest
 
 from api.bootstrap import order_key
 from api.bootstrap.house import KeyNotMade
+from api.demo import welcome
 from api.keys import read_order
 from api.orders import OrderUnclear
+from api.settings import Settings
 from domain.api_key import KeyText
 from tests.agencies import TENANT
 from tests.commands import PATIENCE, ROOT, demo, environment, run
@@ -103,10 +105,11 @@ async def test_a_test_key_is_made_where_synthetic_people_are(town: Town, sqlite_
     assert KeyText.parsed(made[0]).kind == "test"
 
 
-def test_whoever_reads_only_the_first_line_hears_no_complaint(sqlite_filled_url: str) -> None:
+@pytest.mark.parametrize("order", [("key", "mint", TENANT, "fysio"), ("schema",)])
+def test_whoever_reads_only_the_first_line_hears_no_complaint(sqlite_filled_url: str, order: Sequence[str]) -> None:
     told = {**NEEDED, "database_url": sqlite_filled_url, "log_level": "warning"}
     first = subprocess.Popen(
-        [sys.executable, "-m", "api", "key", "mint", TENANT, "fysio"],
+        [sys.executable, "-m", "api", *order],
         env=environment(**told),
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -127,3 +130,9 @@ def test_a_key_is_made_beside_a_demo_by_what_that_prints(tmp_path: Path) -> None
         made = subprocess.run(["bash", "-c", script], env=environment(), cwd=ROOT, capture_output=True, text=True)
         asked = {"json": {"query": "{ tenant { slug } }"}, "headers": {"X-ApiKey": made.stdout.strip()}}
         assert httpx2.post(f"{running.api}/graphql", **asked).json()["data"]["tenant"]["slug"] == TENANT, made.stderr
+
+
+def test_a_demo_prints_no_password_of_somebodys_own() -> None:
+    own = "postgresql://me:hunter2 secret@db:5432/itb"
+    printed = welcome(Settings(secret="x" * 40, oidc_issuer="http://127.0.0.1:8003", database_url=own))
+    assert "hunter2" not in printed and "x" * 40 not in printed

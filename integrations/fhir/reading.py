@@ -162,9 +162,9 @@ def e164(written: str, country: str | None) -> str:
     """People write numbers for reading, `+46 (0)8-12 34 56`; 00 stands for the plus sign in both countries. What is no
     number comes back as it is written."""
     try:
-        number = phonenumbers.parse(re.sub(r"^\s*00", "+", written), country)
+        number = phonenumbers.parse(re.sub(r"^\s*00", "+", written.replace("(0)", "")), country)
     except phonenumbers.NumberParseException:
         return written.strip()
-    if not phonenumbers.is_possible_number(number):
+    if not phonenumbers.is_valid_number(number):
         return written.strip()
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

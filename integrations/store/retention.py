@@ -9,15 +9,13 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, insert, or_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import SYSTEM
-from domain.booking import BookingStatus
+from domain.booking import ONLY_HELD
 from integrations.store.tables import AUDIT, TENANT
 from integrations.store.tables_bookings import BOOKING
 from integrations.store.tables_rights import CONSENT, DATA_EXPORT, ERASED_SIGN_IN
 from integrations.store.traces import without_person
 
 B = BOOKING.c
-
-ONLY_HELD = (BookingStatus.HELD, BookingStatus.EXPIRED, BookingStatus.RELEASED)
 
 
 class SqlRetention:

@@ -181,6 +181,23 @@ def test_of_an_exception_and_its_cause_only_classes_and_places_are_told(form: st
     assert "builtins.ValueError" in line and "builtins.KeyError" in line and f"{__file__}:" in line
 
 
+def failed_with(failure: BaseException) -> str:
+    made = record(message="failed")
+    made.exc_info = (type(failure), failure, failure.__traceback__)
+    return LogFormatter("text").format(made)
+
+
+def test_what_failed_in_a_group_is_told_by_its_class() -> None:
+    line = failed_with(ExceptionGroup("Kari", [ExceptionGroup("Ola", [RuntimeError("Kari")]), KeyError("Kari")]))
+    assert "builtins.RuntimeError" in line and "builtins.KeyError" in line and "Kari" not in line
+
+
+def test_causes_that_go_round_in_a_ring_come_to_an_end() -> None:
+    one, other = ValueError("one"), KeyError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert failed_with(one).count("builtins.") == 2
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_what_the_operating_system_says_is_told(form: str) -> None:
     made = record(message="failed")
