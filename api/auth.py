@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.callers import Caller
-from api.errors import BadInput, Unauthenticated, UpstreamDown
+from api.errors import BadInput, Forbidden, Unauthenticated, UpstreamDown
 from api.tenants import TenantDirectory
 from domain.patient import Identity
 from domain.tenant import Tenant
@@ -87,10 +87,13 @@ class WhoAsks:
 
     async def _check_host(self, request: Request, secret: str | None) -> None:
         """No browser brings a cookie to another host than where it was set. Where several tenants share one, whoever is
-        signed in at another is nobody here."""
+        signed in at another is nobody here, and so is whoever was: a host may change hands."""
+        owner = await self.tenants.owner(request.headers.get("host"))
         with suppress(BadInput):  # names no tenant that there is
-            if secret and (slug := tenant_of(secret)):
-                await self.tenants.of(host=request.headers.get("host"), slug=slug)
+            if owner and secret and (slug := tenant_of(secret)) != owner.slug:
+                other = await self.tenants.of(host=None, slug=slug)
+                if await self.sign_in.viewer(other, secret, touch=False):
+                    raise Forbidden("Another tenant is served under this host.")
 
     async def _of_token(self, caller: Caller, identity: Identity, request_id: str) -> Viewer | None:
         try:

@@ -18,7 +18,7 @@ from api.messages import in_english
 from api.operations import Operation, Operations, failed
 from api.outlet import Outlet
 from api.socket_messages import ClientMessage, Closed, Malformed, read
-from api.standing import Still, everybody_stays, what_ended
+from api.standing import Still, everybody_stays, what_ended, what_ended_before
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +105,8 @@ class Conversation:
         self._payload = payload
         self._limit.reschedule(None)
         self._first = await self._welcome(payload)
-        if ended := await what_ended(self._rules.still, self._first):  # who is there now has to be there later
-            raise forbidden(ended)
+        if ended := await what_ended_before(self._rules.still, self._first):
+            raise forbidden(ended) if isinstance(ended, Unauthenticated) else Closed(1013, ended.message)
         await self._say({"type": "connection_ack"})
         self._start(self._watch(self._first))
 
@@ -119,9 +119,9 @@ class Conversation:
             raise Malformed(wrong.message) from wrong
         except CodedError as refused:  # what we depend on is down: clients come back after this code
             raise Closed(1013, refused.message) from refused
-        except Exception as bug:
-            log.error("a socket's context cannot be made", exc_info=bug)
-            raise Closed(4500, "Internal server error") from None
+        except Exception as failure:  # most likely the database; 4500 would be the end for clients
+            log.error("a socket's context cannot be made", exc_info=failure)
+            raise Closed(1013, "Internal server error") from None
 
     async def _subscribe(self, id: str, operation: Operation) -> None:
         if self._first is None:

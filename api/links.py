@@ -12,7 +12,7 @@ from api.cross_site import followed
 from api.errors import CodedError, StepUpRequired, Unauthenticated
 from api.http import plain_refusal
 from api.messages import message
-from api.return_to import login_url, return_to_allowed
+from api.return_to import first_home, login_url, return_to_allowed
 from domain.text import said_in
 from domain.usecases.sign_in import Viewer
 
@@ -48,9 +48,10 @@ def _with_a_way_on(refused: CodedError, context: Context, path: str) -> CodedErr
     """The code and its words, and a line for each way to sign in, which leads back to the file where it may."""
     tenant, languages = context.tenant, context.languages
     file = f"{context.public_url}{path}?tenant={tenant.slug}"
-    back = file if return_to_allowed(tenant, file) else next(iter(tenant.return_to), "")
+    back = file if return_to_allowed(tenant, file) else first_home(tenant)
     ways = [
         f"{said_in(each.name, languages) or each.id}: {login_url(context.public_url, tenant, each.id, back)}"
-        for each in (tenant.identity_providers if back else ())
+        for each in tenant.identity_providers
+        if back
     ]
     return type(refused)("\n".join([f"{refused.code}: {message(refused.code, languages)}", *ways]))

@@ -19,7 +19,7 @@ from api.http import refusal
 from api.languages import wanted_languages
 from api.limits import Limits
 from api.messages import message
-from api.return_to import return_to_allowed
+from api.return_to import first_home, return_to_allowed
 from api.signing import Signer, Tampered
 from api.tenants import TenantDirectory, reached_under
 from domain.audit import Actor, ActorKind
@@ -166,12 +166,12 @@ class Login:
         return _failed(failure, attempt.return_to)
 
     async def _home(self, request: Request) -> str | None:
-        """The first page of whose host it is. What a tenant's addresses may begin with need not be one itself."""
+        """The first page of whose host it is."""
         try:
             tenant = await self.tenants.of(host=request.headers.get("host"), slug=None)
         except BadInput:
             return None
-        return next((each for each in tenant.return_to if return_to_allowed(tenant, each)), None)
+        return first_home(tenant)
 
     async def _signed_in(
         self, request: Request, tenant: Tenant, identity: Identity, login: ProviderLogin, attempt: Attempt

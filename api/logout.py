@@ -98,11 +98,12 @@ class Logout:
         return response
 
     async def _signed_in_at(self, secret: str | None) -> Tenant | None:
-        """Whose session it is, whichever tenant of the host is left for; None for none, and for a made-up tenant's."""
+        """Whose session it is, whichever tenant of the host is left for; None for one that is over or was none."""
         try:
-            return await self.tenants.of(host=None, slug=tenant_of(secret)) if secret else None
+            own = await self.tenants.of(host=None, slug=tenant_of(secret)) if secret else None
         except BadInput:
             return None
+        return own if own and secret and await self.use.sign_in.viewer(own, secret, touch=False) else None
 
     async def _ended(self, request: Request, own: Tenant, secret: str, tenant: Tenant, return_to: str) -> Ending | None:
         """The `own` tenant's session, and where the browser goes on to end the login as well; from there back here."""

@@ -20,6 +20,11 @@ def return_to_allowed(tenant: Tenant, url: str) -> bool:
     return any(_goes_on_from(prefix, url) for prefix in tenant.return_to if prefix)
 
 
+def first_home(tenant: Tenant) -> str | None:
+    """The first of the tenant's addresses that is one: what they may begin with need not be."""
+    return next((each for each in tenant.return_to if return_to_allowed(tenant, each)), None)
+
+
 def login_url(public_url: str, tenant: Tenant, provider_id: str, return_to: str, hold_token: str | None = None) -> str:
     """Where a browser begins to sign in. `return_to` has been looked at; `hold_token` is of the hold to renew."""
     query = {"tenant": tenant.slug, "returnTo": return_to, **({"holdToken": hold_token} if hold_token else {})}

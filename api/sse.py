@@ -11,10 +11,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api.accept import EVENTS
 from api.context import Context
-from api.errors import Unauthenticated
+from api.errors import CodedError
 from api.operations import Results, failed
 from api.outlet import Outlet
-from api.standing import Still, everybody_stays, what_ended
+from api.standing import Still, everybody_stays, what_ended, what_ended_before
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class EventStream(Response):
         self._lasting = lasting
         self._stalled = False
         self._sending: asyncio.Task[None] | None = None
-        self._ended_before: asyncio.Future[Unauthenticated | None] = asyncio.get_running_loop().create_future()
+        self._ended_before: asyncio.Future[CodedError | None] = asyncio.get_running_loop().create_future()
 
     def stop(self) -> None:
         """Without `complete`, so that the client comes back: to another server, when this one is told to end."""
@@ -105,7 +105,8 @@ class EventStream(Response):
 
     async def _send_results(self, out: Outlet) -> None:
         # Who is there before the first result is who has to be there later.
-        self._ended_before.set_result(await what_ended(self._rules.still, self._context))
+        look = what_ended_before(self._rules.still, self._context) if self._lasting else _nothing()
+        self._ended_before.set_result(await look)
         await out.send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await out.send(_chunk(COMMENT))  # some clients do not believe that they are connected before the first byte
         try:
@@ -128,6 +129,10 @@ class EventStream(Response):
                 to_speak = now() + rules.heartbeat
                 await out.send(_chunk(COMMENT))
         await out.send(_chunk(_next(failed(ended, self._context).body) + COMPLETE))
+
+
+async def _nothing() -> None:
+    return None
 
 
 async def _gone(receive: Receive) -> None:

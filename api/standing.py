@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from api.context import Context
-from api.errors import Unauthenticated
+from api.errors import CodedError, Unauthenticated, UpstreamDown
 from api.messages import message
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,17 @@ async def what_ended(still: Still, context: Context) -> Unauthenticated | None:
     except Exception as failure:
         log.warning("request %s cannot be looked at again: %s", context.request_id, type(failure).__qualname__)
         return None
+
+
+async def what_ended_before(still: Still, context: Context) -> CodedError | None:
+    """The first look, which later ones are held against: an outage is told, or whoever was there is not known then."""
+    try:
+        return None if await still(context) else Unauthenticated()
+    except CodedError as told:
+        return told
+    except Exception as failure:
+        log.error("request %s cannot be looked at", context.request_id, exc_info=failure)
+        return UpstreamDown()
 
 
 async def everybody_stays(_: Context) -> bool:

@@ -102,6 +102,8 @@ def _subject(claims: Mapping[str, Any], number: NationalId | None, today: date) 
         raise SubjectNotOpaque("sub is a national number, and must be opaque")
     if names_somebody(subject) or _is_the_phone(rest, _text(claims, "phone_number")):
         raise SubjectNotOpaque("sub is an e-mail address, a phone or a name, and must be opaque")
+    if not subject.isprintable():
+        raise UnusableClaims("sub")
     return subject
 
 

@@ -27,7 +27,10 @@ from integrations.oidc.strict import DEADLINE_SECONDS, NotBelieved, StrictClient
 __all__ = ["BrowserLogin", "Ending", "LoginAttempt", "LoginFailed", "LoginProblem"]
 
 UNREACHABLE = (IdentityProviderUnavailable, httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError)
-UNBELIEVABLE = (AuthlibBaseError, JoseError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+UNBELIEVABLE = (
+    *(AuthlibBaseError, JoseError),
+    *(AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError),
+)
 """What Authlib and joserfc raise for answers of the wrong shape, besides their own errors."""
 
 

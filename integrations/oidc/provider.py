@@ -9,17 +9,19 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def is_secure(url: object, issuer: str) -> bool:
-    """https, or plain http to this same machine, where nobody can listen in: for an `issuer` that is here as well.
+    """https, or plain http to this same machine, where nobody can listen in.
 
-    What another machine tells must not have us ask what only this one reaches.
+    To this machine only for an `issuer` that is here as well: what another one tells must not have us ask what only
+    this one reaches.
     """
     if not isinstance(url, str):
         return False
     try:
-        parts, hosts = urlsplit(url), {urlsplit(each).hostname for each in (url, issuer)}
+        parts, asked_by = urlsplit(url), urlsplit(issuer).hostname
     except ValueError:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and hosts <= LOOPBACK_HOSTS)
+    is_here = parts.hostname in LOOPBACK_HOSTS
+    return parts.scheme in ("https", "http") and (asked_by in LOOPBACK_HOSTS if is_here else parts.scheme == "https")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

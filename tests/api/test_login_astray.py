@@ -1,6 +1,8 @@
 """A login that comes back where, or when, nobody waits for it: refused, and shown a way on."""
 
 from dataclasses import replace
+from urllib.parse import quote_plus
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -65,3 +67,6 @@ async def test_only_an_address_is_gone_to(
         answer = await client.http.get("/login/callback/bankid-no?state=x", headers={"Host": "annan.example"})
         assert answer.headers.get("location") == home
         assert answer.status_code == (303 if home else 400)
+        link = await client.http.get(f"/bookings/{uuid4()}.ics", headers={"Host": "annan.example"})
+        ways = link.text.splitlines()[1:]
+        assert bool(ways) == bool(home) and all(f"returnTo={quote_plus(return_to[1])}" in way for way in ways)

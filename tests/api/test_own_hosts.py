@@ -103,6 +103,16 @@ async def test_a_page_under_development_signs_in_by_the_name_of_loopback_that_it
         assert await name_of(client) == "Kari Testesen"
 
 
+async def test_a_cookie_of_a_session_that_is_over_locks_nobody_out(town: Town, sqlite_filled_url: str) -> None:
+    """A host may change hands, and no page can take such a cookie away."""
+    async with house_at(town, sqlite_filled_url, OWN) as [client]:
+        client.http.cookies.set("__Host-sid", "nordhelse.longover", domain="annan.example")
+        assert await name_of(client) is None
+        answer = await client.http.get("/logout", params={"returnTo": HOME})
+        assert (answer.status_code, answer.headers["location"]) == (303, HOME)
+        assert any("__Host-sid=" in each and "Max-Age=0" in each for each in answer.headers.get_list("set-cookie"))
+
+
 async def test_over_plain_http_no_login_comes_back_off_loopback(town: Town, sqlite_filled_url: str) -> None:
     async with in_process(town.settings(sqlite_filled_url, public_url="http://127.0.0.1")) as (client, _):
         client.http.headers["Host"] = "annan.example"

@@ -109,3 +109,9 @@ def test_digits_are_a_phone_where_the_provider_tells_that_they_are() -> None:
     refused("4790000001", phone_number="+47 90000001")
     assert subject_of("1", phone_number="+4790000001") == "1"
     assert subject_of("90000001") == "90000001"
+
+
+@pytest.mark.parametrize("subject", ["a\x00b", "a\nb", "\x7f"])
+def test_a_subject_that_cannot_be_written_down_is_none(subject: str) -> None:
+    with pytest.raises(UnusableClaims):
+        subject_of(subject)

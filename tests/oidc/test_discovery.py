@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from integrations.oidc import kept, login
 from integrations.oidc.login import BrowserLogin
+from integrations.oidc.provider import is_secure
 from tests.oidc.hostile import HostileProvider, Misbehaviour
 from tests.oidc.serving import MovableClock, served
 from tests.oidc.test_login import Browser, house, settings
@@ -145,3 +146,19 @@ async def test_what_is_wrong_is_not_taken_however_old_the_rest(stage: Stage, wro
         stage.clock.ahead += A_BIT
         assert await stage.sent_to() == answer
     assert stage.discovery.asked == 5
+
+
+@pytest.mark.parametrize(
+    ("url", "issuer", "secure"),
+    [
+        ("https://login.example/token", "https://login.example", True),
+        ("http://login.example/token", "https://login.example", False),
+        ("http://127.0.0.1:9/token", "http://localhost:9", True),
+        ("http://127.0.0.1:9/token", "https://login.example", False),
+        ("https://127.0.0.1:9/token", "https://login.example", False),
+        ("https://[::1]/token", "https://login.example", False),
+        ("ftp://login.example/token", "https://login.example", False),
+    ],
+)
+def test_what_another_machine_tells_leads_nowhere_on_this_one(url: str, issuer: str, secure: bool) -> None:
+    assert is_secure(url, issuer) is secure

@@ -95,6 +95,7 @@ LIES = {
     "wrong at_hash": Lie(claims={"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}, modes=LOGINS),
     "stale auth_time": Lie(claims={"auth_time": int(time.time()) - 600}, modes=("step-up",)),
     "missing auth_time": Lie(claims={"auth_time": None}, modes=("step-up",)),
+    "an auth_time beyond all time": Lie(claims={"auth_time": 10**400}, modes=(*LOGINS, "bearer")),
     "future auth_time": Lie(claims={"auth_time": int(time.time()) + A_DAY}, modes=(*LOGINS, "bearer")),
     "too low a level": Lie(claims={"acr": "low-high"}, modes=(*LOGINS, "bearer")),
     "no level": Lie(claims={"acr": None}, modes=(*LOGINS, "bearer")),

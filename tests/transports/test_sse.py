@@ -250,6 +250,15 @@ async def test_a_stream_ends_with_the_session_and_says_so() -> None:
         await api.closes("forever")
 
 
+async def test_who_is_not_known_at_the_beginning_of_a_stream_is_told_so() -> None:
+    session = Session()
+    session.failure = OSError("no store")
+    with running(events=StreamRules(heartbeat=0.02, recheck=0.04, still=session.still)) as api:
+        async with streaming(api, FOREVER) as chunks:
+            heard = "".join([chunk async for chunk in chunks])
+        assert "UPSTREAM_UNAVAILABLE" in heard and heard.endswith(COMPLETE)
+
+
 async def test_a_server_that_stops_ends_streams_without_completing_them() -> None:
     with running() as api:
         async with streaming(api, FOREVER) as chunks:

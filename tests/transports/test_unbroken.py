@@ -131,6 +131,17 @@ async def test_a_stream_tells_what_became_of_it_though_the_session_has_ended() -
     assert heard.endswith(TOLD) and "errors" not in heard
 
 
+async def test_nor_is_who_is_over_already_told_anything_else() -> None:
+    """A token counts for a moment longer than it says; over JSON nobody looks again."""
+    session = Session()
+    session.ended = True
+    with running(events=StreamRules(heartbeat=0.02, recheck=0.02, still=session.still)) as api, held():
+        async with streamed(api) as parts:
+            HELD.clear()
+            heard = "".join([part async for part in parts])
+    assert heard.endswith(TOLD) and "errors" not in heard
+
+
 @pytest.mark.parametrize("leave", [politely, cut_off, as_events])
 async def test_its_place_is_taken_until_it_is_over(leave: Leave) -> None:
     """Else who asks and leaves, again and again, would have any number going on at once."""

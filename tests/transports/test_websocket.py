@@ -299,7 +299,7 @@ BEGINNINGS: dict[str, tuple[dict[str, Any], int]] = {
     "a token that is not valid": ({"Authorization": "Bearer wrong"}, 4403),
     "a tenant nobody knows": ({"X-Tenant": "nobody"}, 4400),
     "a provider that is down": ({"Authorization": "Bearer down"}, 1013),
-    "a bug": ({"Authorization": "Bearer bug"}, 4500),
+    "a bug": ({"Authorization": "Bearer bug"}, 1013),
     "a number for a token": ({"Authorization": 1}, 4400),
     "two headers in one": ({"X-Tenant": "a\r\nCookie: sid=s2"}, 4400),
     "a header no header can be": ({"X-Tenant": "ø"}, 4400),

@@ -61,11 +61,21 @@ async def test_when_the_session_ends_the_socket_does(how: str) -> None:
 
 async def test_an_outage_sends_nobody_away() -> None:
     session = Session()
-    session.failure = OSError("no store")
     with running(SocketRules(recheck=0.02, still=session.still)) as api:
         async with begun(api.ws) as talk:
+            session.failure = OSError("no store")
             await session.is_looked_at()
             assert await talk.lives()
+
+
+async def test_who_is_not_known_at_the_beginning_comes_again() -> None:
+    """Nobody would be missed later, who may have been signed in."""
+    session = Session()
+    session.failure = OSError("no store")
+    with running(SocketRules(recheck=0.02, still=session.still)) as api:
+        async with talking(api.ws) as talk:
+            await talk.say({"type": "connection_init"})
+            assert (await talk.closed())[0] == 1013
 
 
 async def test_an_operation_after_the_end_of_the_token_closes_4403() -> None:
