@@ -8,11 +8,11 @@ import pytest
 
 from tests.api.test_login import HOME, held_slot, house, log_in, name_of
 from tests.api.test_logout import SIGN_OUT
-from tests.api.test_step_up import Remembering, clock, remembering
+from tests.api.test_step_up import Remembering, remembering
 from tests.living import OTHER, Client, Town
 from tests.oidc.serving import MovableClock, query_of, tokens_of
 
-__all__ = ["clock", "remembering"]
+__all__ = ["remembering"]
 
 Provided = tuple[Remembering, str]
 
