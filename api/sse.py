@@ -105,8 +105,8 @@ class EventStream(Response):
 
     async def _send_results(self, out: Outlet) -> None:
         # Who is there before the first result is who has to be there later.
-        look = what_ended_before(self._rules.still, self._context) if self._lasting else _nothing()
-        self._ended_before.set_result(await look)
+        ended = await what_ended_before(self._rules.still, self._context) if self._lasting else None
+        self._ended_before.set_result(ended)
         await out.send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await out.send(_chunk(COMMENT))  # some clients do not believe that they are connected before the first byte
         try:
@@ -129,10 +129,6 @@ class EventStream(Response):
                 to_speak = now() + rules.heartbeat
                 await out.send(_chunk(COMMENT))
         await out.send(_chunk(_next(failed(ended, self._context).body) + COMPLETE))
-
-
-async def _nothing() -> None:
-    return None
 
 
 async def _gone(receive: Receive) -> None:

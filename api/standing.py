@@ -24,17 +24,6 @@ class KeyEnded(Unauthenticated):
         super().__init__(message("KEY_ENDED", languages))
 
 
-async def what_ended(still: Still, context: Context) -> Unauthenticated | None:
-    """Nobody is sent away because of an outage: what is asked meanwhile fails by itself."""
-    try:
-        return None if await still(context) else Unauthenticated()
-    except Unauthenticated as ended:
-        return ended
-    except Exception as failure:
-        log.warning("request %s cannot be looked at again: %s", context.request_id, type(failure).__qualname__)
-        return None
-
-
 async def what_ended_before(still: Still, context: Context) -> CodedError | None:
     """The first look, which later ones are held against: an outage is told, or whoever was there is not known then."""
     try:
@@ -42,8 +31,14 @@ async def what_ended_before(still: Still, context: Context) -> CodedError | None
     except CodedError as told:
         return told
     except Exception as failure:
-        log.error("request %s cannot be looked at", context.request_id, exc_info=failure)
+        log.warning("request %s cannot be looked at: %s", context.request_id, type(failure).__qualname__)
         return UpstreamDown()
+
+
+async def what_ended(still: Still, context: Context) -> Unauthenticated | None:
+    """A later look. Nobody is sent away because of an outage: what is asked meanwhile fails by itself."""
+    ended = await what_ended_before(still, context)
+    return ended if isinstance(ended, Unauthenticated) else None
 
 
 async def everybody_stays(_: Context) -> bool:
