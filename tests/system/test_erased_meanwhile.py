@@ -69,19 +69,24 @@ async def test_a_visit_of_the_record_systems_is_not_taken_among_ours(town: Town,
         assert not await here.house.reads.get(here.tenant.id, [visit.id])
 
 
+async def finds_nobody(here: Desk, database: str, asked: Awaitable[object]) -> None:
+    """Whoever asks while the erasure holds the patient."""
+    async with here.house.use.release_hold.start_work(here.tenant.id) as erasing:
+        await erasing.bookings.queue_for_patient(here.tenant.id, here.patient.id)
+        asking = asyncio.ensure_future(asked)
+        await until(lambda: waits_for_a_lock(database))
+        await erasing.traces.erase(here.tenant.id, here.patient.id, datetime.now(UTC))
+        await erasing.commit()
+    with pytest.raises(Refused) as refused:
+        await asking
+    assert why(refused) == ["NOT_FOUND"]
+
+
 async def test_who_waited_for_the_erasure_finds_nobody(town: Town, postgres_filled_url: str) -> None:
     """Where many may write at once, it is the lock that the erasure holds."""
     async with desk(town, postgres_filled_url, RuleValues()) as here:
         hold = await shown_to(here)
-        async with here.house.use.release_hold.start_work(here.tenant.id) as erasing:
-            await erasing.bookings.queue_for_patient(here.tenant.id, here.patient.id)
-            asking = asyncio.create_task(here.confirm(hold, actor=KARI))
-            await until(lambda: waits_for_a_lock(postgres_filled_url))
-            await erasing.traces.erase(here.tenant.id, here.patient.id, datetime.now(UTC))
-            await erasing.commit()
-        with pytest.raises(Refused) as refused:
-            await asking
-        assert why(refused) == ["NOT_FOUND"]
+        await finds_nobody(here, postgres_filled_url, here.confirm(hold, actor=KARI))
         assert await kept(here, hold) == hold
 
 
@@ -127,12 +132,4 @@ async def test_who_repeats_a_request_and_the_erasure_do_not_wait_for_each_other(
             first, now = Remembered(input_hash="", booking_id=here.booking.id), datetime.now(UTC)
             await work.idempotency.remember(here.tenant.id, scope, operation, again(scope)["key"], first, now)
             await work.commit()
-        async with start(here.tenant.id) as erasing:
-            await erasing.bookings.queue_for_patient(here.tenant.id, here.patient.id)
-            asking = asyncio.create_task(act(here, scope))
-            await until(lambda: waits_for_a_lock(postgres_filled_url))
-            await erasing.traces.erase(here.tenant.id, here.patient.id, datetime.now(UTC))
-            await erasing.commit()
-        with pytest.raises(Refused) as refused:
-            await asking
-        assert why(refused) == ["NOT_FOUND"]
+        await finds_nobody(here, postgres_filled_url, act(here, scope))
